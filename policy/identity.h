@@ -34,7 +34,8 @@ struct identity {
 
 // The values of claim `name`, empty when there is none. "groups", "email" ... are claims only if the provider sent them.
 struct strlist identity_claim(const struct identity *id, struct str name);
-// The part after '@', lower-cased; absent unless `email` has exactly one '@' and both parts are not empty.
+// The part after '@', borrowed from `email` (compare it ignoring case); absent unless `email` has exactly one '@' and
+// both parts are not empty.
 struct str email_domain(struct str email);
 
 // For pages, logs and headers: username, else email, else subject.
@@ -42,7 +43,8 @@ struct str identity_label(const struct identity *id);
 
 // Bytes for the session record and the wire (tagged fields); absent when larger than LIMIT_IDENTITY_BYTES.
 struct str identity_encode(struct arena *a, const struct identity *id);
-// The reverse; strings borrow from `bytes`. ERR_WIRE when damaged.
+// The reverse; strings borrow from `bytes`. ERR_WIRE when damaged: cut short, a field twice, no subject or provider, text
+// that is not clean UTF-8, an e-mail address that is none, more claims or values than LIMIT_ATTRIBUTES*.
 bool identity_decode(struct arena *a, struct str bytes, struct identity *ret, struct err *err);
 
 // Which attributes or claims feed which field; the first one present wins. Lists of names in order of preference.

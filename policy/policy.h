@@ -64,6 +64,7 @@ enum reason {
     REASON_NO_RULE,           // no rule applied
     REASON_GROUPS_UNKNOWN,    // a rule asks for groups and the provider sent none
     REASON_GROUPS_OVERAGE,    // Entra ID left the groups out
+    REASON_EMAIL_UNKNOWN,     // a rule asks for an e-mail address and the provider sent no verified one
     REASON_PUBLIC,            // allowed to everyone
     REASON_ALLOW_RULE,        // an allow rule applied
     REASON_COUNT
@@ -79,6 +80,10 @@ struct decision {
     size_t rule_number;        // 1-based in its policy, 0: none
 };
 
+// A rule that needs a fact which the provider did not send (groups, a verified e-mail address) never allows; a deny rule
+// that needs one denies, since nobody may escape it by leaving the fact out.
+// Visitors who are not logged in: public rules allow, deny rules without conditions on people deny, and everything that
+// depends on who it is gives LOGIN. A public rule is reached past allow rules (the outcome is the same), not past deny rules.
 // `id` NULL: not logged in. `route` NULL gives DENY with REASON_NO_ROUTE. Policy sees the canonical path, never the query.
 struct decision policy_decide(const struct route *route, const struct identity *id, struct str method, struct str path);
 
