@@ -34,6 +34,7 @@ enum {
     LIMIT_ATTRIBUTES = 256,               // attributes or claims kept of one login
     LIMIT_ATTRIBUTE_VALUES = 2048,        // values in total
     LIMIT_IDENTITY_BYTES = 64 * 1024,     // an identity, encoded
+    LIMIT_SESSION_BYTES = 128 * 1024,     // a session record, encoded
     LIMIT_BACKCHANNEL_SECONDS = 10,       // one call to an identity provider
     LIMIT_JWKS_REFETCH_SECONDS = 60,      // at most one refetch in this time
 
@@ -46,4 +47,7 @@ enum {
     LIMIT_CONFIG_BYTES = 1024 * 1024,
     LIMIT_CONFIG_ERRORS = 64,             // reported in one check
     LIMIT_SECRET_BYTES = 4096,
+    LIMIT_YAML_DEPTH = 16,
+    LIMIT_YAML_ENTRIES = 4096,            // of one map or list
+    LIMIT_PEM_BYTES = 256 * 1024,         // a certificate chain or a key
 };
