@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The daemon under test: writes its configuration, starts and stops it, reads its log and looks at its processes.
+import { execFileSync } from 'node:child_process';
+import { chownSync, existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { request } from './http.mjs';
+import { portAnswers, until } from './world.mjs';
+
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+export const SALLYPORT = process.env.SALLYPORT ?? `${process.env.BUILD ?? `${ROOT}/build`}/sallyport`;
+export const haveGateway = existsSync(SALLYPORT);
+
+const USER = 'nobody'; // whom the daemon becomes when the tests run as root
+
+const isRoot = process.getuid() === 0;
+const idOf = (user) => Number(execFileSync('id', ['-u', user]).toString());
+
+// Limits on what a sanitizer keeps back, so that memory bounds mean something in such builds as well.
+const sanitizers = {
+  ASAN_OPTIONS: `quarantine_size_mb=2:detect_leaks=0:${process.env.ASAN_OPTIONS ?? ''}`,
+  UBSAN_OPTIONS: `print_stacktrace=1:${process.env.UBSAN_OPTIONS ?? ''}`,
+};
+
+export class Gateway {
+  constructor(world, { port, opsPort }) {
+    Object.assign(this, { world, port, opsPort, generation: 0, earlier: '' });
+    this.configFile = world.path('sallyport.yaml');
+    this.state = world.mkdir('state', 0o700);
+    if (isRoot) chownSync(this.state, idOf(USER), -1);
+  }
+
+  origin(host) { return `https://${host}:${this.port}`; }
+  url(host, path = '/') { return this.origin(host) + path; }
+
+  // JSON is YAML.
+  configure(config) {
+    this.config = {
+      state: this.state, operations: `127.0.0.1:${this.opsPort}`, log_level: 'debug', workers: 2, verifiers: 2,
+      ...(isRoot && { user: USER }), ...config,
+    };
+    writeFileSync(this.configFile, `${JSON.stringify(this.config, null, 2)}\n`);
+  }
+
+  cli(...args) { return this.world.run(SALLYPORT, args, { env: { ...process.env, ...sanitizers, ...this.env } }); }
+
+  async start() {
+    const [env, name] = [{ ...process.env, ...sanitizers, ...this.env }, `sallyport-${this.generation++}`];
+    this.process = await this.world.start(name, SALLYPORT, ['serve', '--config', this.configFile], {
+      env, port: this.port, ms: 30000, ready: async () => this.gatewayPid() !== undefined,
+    });
+    return this;
+  }
+
+  // The orderly end; anything else than exit status 0 is an error.
+  async stop({ ms = 40000 } = {}) {
+    const { process: p } = this;
+    if (!p) return;
+    this.process = undefined;
+    const status = await p.stop(ms);
+    this.earlier += p.output;
+    if (status.code !== 0) throw new Error(`the daemon ended with ${JSON.stringify(status)}:\n${p.output.slice(-3000)}`);
+    await until('the port to close', async () => !await portAnswers(this.port));
+  }
+
+  async restart() { await this.stop(); await this.start(); }
+
+  get output() { return this.earlier + (this.process?.output ?? ''); }
+
+  // What no daemon may ever write.
+  findings() {
+    return this.output.split('\n').filter((l) => /Sanitizer|runtime error:|Assertion .* failed|SUMMARY:/.test(l));
+  }
+
+  lines() {
+    return this.output.split('\n').filter(Boolean).flatMap((line) => {
+      try { return [JSON.parse(line)]; } catch { return []; }
+    });
+  }
+
+  notJson() {
+    return this.output.split('\n').slice(0, -1).filter((line) => {
+      try { return typeof JSON.parse(line) !== 'object'; } catch { return true; }
+    });
+  }
+
+  access() { return this.lines().filter((l) => l.event === 'access'); }
+
+  // Runs `f` and gives the access lines written because of it.
+  async accessDuring(f, { ms = 3000, atLeast = 1 } = {}) {
+    const before = this.access().length;
+    const result = await f();
+    await until('the access line', () => this.access().length >= before + atLeast, { ms }).catch(() => {});
+    return { result, lines: this.access().slice(before) };
+  }
+
+  processes() {
+    const all = readdirSync('/proc').filter((n) => /^\d+$/.test(n)).flatMap((pid) => {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+        const rest = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+        return [{ pid: Number(pid), parent: Number(rest[1]), state: rest[0], args: readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0') }];
+      } catch { return []; }
+    });
+    return all.filter((p) => p.parent === this.process.pid && p.state !== 'Z');
+  }
+
+  verifierPids() { return this.processes().filter((p) => p.args.some((a) => a.includes('verifier'))).map((p) => p.pid); }
+  gatewayPid() { return this.processes().find((p) => !p.args.some((a) => a.includes('verifier')))?.pid; }
+
+  rss(pid = this.gatewayPid()) { return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024; }
+
+  // Until logins with the provider can begin.
+  async loginsWork(key, host = 'login.test') {
+    await until(`logins with ${key}`, async () => {
+      const r = await request(this.url(host, `/.sallyport/login?idp=${key}`), { headers: { Accept: 'text/html', 'Sec-Fetch-Mode': 'navigate' } });
+      if (r.status >= 400) throw new Error(`it answers ${r.status}: ${r.body.replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' ').slice(0, 300)}`);
+      return true;
+    }, { ms: 20000, every: 200 });
+  }
+}

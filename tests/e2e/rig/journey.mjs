@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Logins step by step with a Client, so that a test can stop between two steps and play foul.
+import assert from 'node:assert/strict';
+import { forms } from './http.mjs';
+
+const crossSite = { 'Sec-Fetch-Site': 'cross-site' };
+
+export const isAcs = (url) => /\/\.sallyport\/saml\/[^/]+\/acs/.test(url);
+export const isCallback = (url) => /\/\.sallyport\/oidc\/[^/]+\/callback/.test(url);
+
+const describe = (res) => `${res.status} at ${res.url}: ${res.body.replace(/<style[\s\S]*?<\/style>/g, '').replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' ').slice(0, 400)}`;
+
+// From the app's address to the form that carries the SAMLResponse to our ACS.
+export async function samlUntilResponse(client, url, user, password = `${user}-pw`) {
+  let res = await client.open(url);
+  let form = forms(res).find((f) => isAcs(f.action));
+  if (!form) { // not signed in at the provider yet
+    const login = forms(res).find((f) => 'username' in f.fields);
+    assert.ok(login, `no login form of the SAML provider: ${describe(res)}`);
+    res = await client.follow(await client.submit(login, { username: user, password }));
+    form = forms(res).find((f) => isAcs(f.action));
+  }
+  assert.ok(form, `no form with a SAMLResponse: ${describe(res)}`);
+  return form;
+}
+
+export const samlPost = (client, form, more = {}) => client.submit(form, more, { ...crossSite, Origin: 'null' });
+
+export async function samlLogin(client, url, user) {
+  const form = await samlUntilResponse(client, url, user);
+  return client.follow(await samlPost(client, form));
+}
+
+// From the app's address to the redirect that carries the code to our callback; gives its URL.
+export async function oidcUntilCode(client, url, user, password = `${user}-pw`) {
+  let res = await client.open(url, isCallback);
+  if (!res.location) {
+    const login = forms(res).find((f) => 'login' in f.fields);
+    assert.ok(login, `no login form of the OpenID provider: ${describe(res)}`);
+    res = await client.follow(await client.submit(login, { login: user, password }), isCallback);
+  }
+  assert.ok(res.location, `no redirect with a code: ${describe(res)}`);
+  return res.location;
+}
+
+export const oidcCallback = (client, location) => client.get(location, crossSite);
+
+export async function oidcLogin(client, url, user) {
+  const location = await oidcUntilCode(client, url, user);
+  return client.follow(await oidcCallback(client, location));
+}
+
+export function assertStatus(res, status, what = '') {
+  assert.equal(res.status, status, `${what} ${describe(res)}`);
+  return res;
+}
+
+// What the app behind `/echo` says that it received.
+export async function echo(client, url, headers) {
+  const res = assertStatus(await client.get(url, headers), 200, 'echo');
+  return JSON.parse(res.body);
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The whole set-up of a suite: certificates, identity providers, applications, the daemon in front of them.
+import { writeFileSync } from 'node:fs';
+import { startBackend } from './backend.mjs';
+import { startBrowser } from './browser.mjs';
+import { Gateway } from './gateway.mjs';
+import { assertStatus } from './journey.mjs';
+import { request } from './http.mjs';
+import { startNginxBackend } from './nginx.mjs';
+import { startOidc } from './oidc.mjs';
+import { startSimpleSaml } from './simplesaml.mjs';
+import { makeCa, makeLeaf } from './tls.mjs';
+import { World } from './world.mjs';
+
+export const LOGIN = 'login.test';
+export const CLIENT_SECRET = 'planted-client-secret-0123456789-0123456789';
+
+const policies = {
+  staff: [{ allow: { groups: ['staff'] } }],
+  members: [{ allow: { groups: ['staff', 'guests'] } }],
+};
+
+const routesFor = (backend, nginx, providers) => [
+  { host: 'wiki.test', backends: [backend.url], policy: 'staff' },
+  { host: 'blog.test', backends: [backend.url], policy: 'staff' },
+  { host: 'members.test', backends: [backend.url], policy: 'members' },
+  { host: 'open.test', backends: [backend.url], policy: 'public' },
+  ...(nginx ? [{ host: 'nginx.test', backends: [nginx.url], policy: 'staff' }] : []),
+  ...providers.map((key) => ({ host: `${key}.test`, backends: [backend.url], policy: 'members', providers: [key] })),
+];
+
+// `saml`: { key: options of startSimpleSaml + { provider: more keys of the provider's configuration } }
+// `oidc`: { key: { auth, alg, provider: more } }, all at one provider process
+export class Stage {
+  static async start(name, options = {}) {
+    const stage = new Stage();
+    stage.world = new World(name);
+    try {
+      await stage.build(options);
+    } catch (e) {
+      await stage.world.close();
+      throw e;
+    }
+    return stage;
+  }
+
+  async build({ saml = {}, oidc = {}, nginx = false, routes = () => [], policies: morePolicies = {}, config = {}, idps = true, start = true }) {
+    const { world } = this;
+    this.ca = await makeCa(world);
+    this.edge = await makeLeaf(world, this.ca, 'edge', ['login.test', '*.test']);
+    this.idpLeaf = await makeLeaf(world, this.ca, 'idp', ['localhost', '127.0.0.1']);
+    this.backend = await startBackend(world);
+    this.nginx = nginx && await startNginxBackend(world, this.backend.port);
+    this.gateway = new Gateway(world, { port: await world.port(), opsPort: await world.port() });
+    const identityProviders = {
+      ...await this.buildSaml(saml, idps), ...await this.buildOidc(oidc, idps),
+    };
+    this.providers = Object.keys(identityProviders);
+    this.gateway.configure({
+      site_name: 'Example Corp',
+      login: { host: LOGIN },
+      listen: [{ address: `127.0.0.1:${this.gateway.port}`, tls: { certificates: [{ cert: this.edge.cert, key: this.edge.key }] } }],
+      identity_providers: identityProviders,
+      routes: [...routesFor(this.backend, this.nginx, this.providers), ...routes(this)],
+      policies: { ...policies, ...morePolicies },
+      ...config,
+    });
+    if (start) {
+      await this.gateway.start();
+      if (idps) await this.providersReady();
+    }
+  }
+
+  async buildSaml(saml, start) {
+    this.saml = {};
+    this.spFile = this.world.path('sp.xml');
+    const configured = {};
+    for (const [key, { provider = {}, ...options }] of Object.entries(saml)) {
+      this.saml[key] = await startSimpleSaml(this.world, this.idpLeaf, { name: key, spFiles: [this.spFile], ...options });
+      if (!start) await this.saml[key].stop();
+      configured[key] = { protocol: 'saml', label: `Corporate login ${key}`, metadata: this.saml[key].metadataUrl, ca: this.ca.cert, ...provider };
+    }
+    return configured;
+  }
+
+  async buildOidc(oidc, start) {
+    const keys = Object.keys(oidc);
+    if (!keys.length) return {};
+    const secretFile = this.world.path('client-secret');
+    writeFileSync(secretFile, `${CLIENT_SECRET}\n`, { mode: 0o600 });
+    this.oidc = await startOidc(this.world, this.idpLeaf, { start: false, extra: {} });
+    this.oidc.setClients(keys.map((key) => ({ id: `client-${key}`, secret: CLIENT_SECRET, callback: this.callback(key), ...oidc[key] })));
+    if (start) await this.oidc.start();
+    return Object.fromEntries(keys.map((key) => [key, {
+      protocol: 'oidc', label: `OpenID ${key}`, issuer: this.oidc.issuer, client_id: `client-${key}`, client_secret: { file: secretFile },
+      scopes: ['openid', 'email', 'profile', 'groups'], ca: this.ca.cert,
+      ...(oidc[key].auth && { token_auth: oidc[key].auth }), ...(oidc[key].alg && { algorithms: [oidc[key].alg] }), ...oidc[key].provider,
+    }]));
+  }
+
+  // What an operator does once: wait for the providers, and give our metadata to the SAML ones.
+  async providersReady() {
+    if (Object.keys(this.saml).length) await this.giveMetadata();
+    for (const key of this.providers) await this.gateway.loginsWork(key);
+  }
+
+  async giveMetadata() {
+    const res = assertStatus(await request(this.url(LOGIN, '/.sallyport/saml/metadata')), 200, 'SP metadata');
+    writeFileSync(this.spFile, res.body);
+    return res.body;
+  }
+
+  callback(key) { return this.url(LOGIN, `/.sallyport/oidc/${key}/callback`); }
+  acs(key) { return this.url(LOGIN, `/.sallyport/saml/${key}/acs`); }
+  url(host, path = '/') { return this.gateway.url(host, path); }
+
+  async browser() {
+    this.chromium ??= await startBrowser(this.world);
+    return this.chromium;
+  }
+
+  // Ends everything, and only then says what was wrong with the daemon.
+  async close() {
+    const problems = [];
+    try { await this.gateway.stop(); } catch (e) { problems.push(e.message); }
+    problems.push(...this.gateway.findings());
+    problems.push(...this.gateway.notJson().slice(0, 5).map((l) => `not a JSON line in the log: ${l.slice(0, 300)}`));
+    await this.world.close();
+    if (problems.length) throw new Error(problems.join('\n'));
+  }
+}
