@@ -7,6 +7,9 @@ enum {
     LIMIT_HEAD_BYTES = 32 * 1024,         // request head, request line included
     LIMIT_RESPONSE_HEAD_BYTES = 64 * 1024, // head of a backend's answer
     LIMIT_HEADERS = 128,                  // header fields of one head
+    LIMIT_HEADERS_ADDED = 32,             // fields that the gateway adds to it
+    LIMIT_METHOD_BYTES = 32,
+    LIMIT_CONNECTION_OPTIONS = 32,        // names in all Connection fields of one head
     LIMIT_TARGET_BYTES = 16 * 1024,       // request target
     LIMIT_CHUNK_LINE_BYTES = 256,         // one chunk-size line, extensions included
     LIMIT_TRAILER_BYTES = 8 * 1024,       // all trailers of one body

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Sessions: the record that the store keeps, and the cookie that is its handle. The handle carries no data: session id,
-// issue time, key id and an HMAC-SHA-256 bound to the host; so a cookie taken from one host is worth nothing on another.
+// Sessions: the record that the store keeps, and the cookie that is its handle. The handle carries no data:
+// session id, issue time, key id and an HMAC-SHA-256 bound to the host; so a cookie taken from one host is
+// worth nothing on another.
 #pragma once
 
 #include "base/crypto.h"
 #include "policy/identity.h"
 
-enum { SESSION_ID_BYTES = 32 };
+enum { SESSION_ID_BYTES = 32, SESSION_KEY_ID_BYTES = 4 };
 #define SESSION_COOKIE "__Host-sallyport"       // the handle
 #define LOGIN_COOKIE_PREFIX "__Host-sallyport-" // everything of ours begins with "__Host-sallyport"
 
@@ -19,9 +20,10 @@ struct session {
 
 // Keys derived from the state directory's master secret, each for one purpose.
 struct session_keys {
-    uint8_t cookie[SEAL_KEY_BYTES]; // HMAC of handles
-    uint8_t record[SEAL_KEY_BYTES]; // sealing of records in the store
-    uint8_t state[SEAL_KEY_BYTES];  // sealing of login state cookies
+    uint8_t cookie[SEAL_KEY_BYTES];          // HMAC of handles
+    uint8_t cookie_id[SESSION_KEY_ID_BYTES]; // names that key inside a handle
+    uint8_t record[SEAL_KEY_BYTES];          // sealing of records in the store
+    uint8_t state[SEAL_KEY_BYTES];           // sealing of login state cookies
 };
 bool session_keys_derive(const uint8_t master[SEAL_KEY_BYTES], struct session_keys *ret);
 
@@ -32,7 +34,9 @@ struct str session_cookie_make(struct arena *a, const struct session_keys *keys,
 bool session_cookie_check(struct arena *a, const struct session_keys *keys, struct str host, struct str value,
                           uint8_t ret_id[SESSION_ID_BYTES], struct err *err);
 
-// Record <-> bytes (tagged fields, sealed by the store). Decoded strings borrow.
+// Record <-> bytes (tagged fields, sealed by the store). Decoded strings borrow. The id is not in the bytes:
+// even who can open a record cannot make a cookie for it. Encoding gives absent when larger than
+// LIMIT_SESSION_BYTES.
 struct str session_encode(struct arena *a, const struct session *s);
 bool session_decode(struct arena *a, struct str bytes, struct session *ret, struct err *err);
 // ERR_SESSION_EXPIRED when idle longer than `idle` seconds or past `expires`.
