@@ -75,7 +75,7 @@ EVP_PKEY *pkey_parse(struct str pem, const char *path, struct err *err)
     else if (encrypted)
         err_set(err, ERR_CERT_KEY,
                 "%s: the key is encrypted; store it without a passphrase: openssl pkey -in %s", path, path);
-    else if (at_end_of_pem())
+    else if (str_search(pem, STR("PRIVATE KEY-----")) == pem.n) // OpenSSL's own reason is "unsupported"
         err_set(err, ERR_CERT_KEY, "%s: holds no private key (PEM, -----BEGIN PRIVATE KEY-----)", path);
     else
         err_set(err, ERR_CERT_KEY, "%s: the private key is damaged: %s", path, openssl_reason());
