@@ -40,6 +40,7 @@ struct backend {
     struct str host; // name or address
     uint16_t port;
     struct str authority; // host[:port] for messages
+    size_t index;         // set and used by the resolver
 };
 
 enum identity_preset { IDENTITY_NONE = 0, IDENTITY_SALLYPORT = 1, IDENTITY_OAUTH2_PROXY = 2, IDENTITY_REMOTE_USER = 4 };
