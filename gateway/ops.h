@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The operations listener: libmicrohttpd on a loopback address or a unix socket, in a thread of its own. Health, readiness,
-// Prometheus metrics, and the admin API (identity providers' state, sessions: list and revoke). Never reachable from the
-// public edge; an address that is not loopback is a configuration error.
+// The operations listener: libmicrohttpd on a loopback address or a unix socket, in a thread of its own.
+// Health, readiness, Prometheus metrics, and the admin API (identity providers' state, sessions: list and
+// revoke). Never reachable from the public edge; an address that is not loopback is a configuration error.
 #pragma once
 
 #include "gateway/idp.h"
@@ -17,6 +17,13 @@ struct ops_setup {
     size_t nworkers;
     const bool *draining; // atomic: /readyz answers 503 then
 };
+// Binds the operations address: "unix:/path" (mode 0660; a socket file that nobody listens on any more is
+// removed) or a loopback address with port. Returns the listening descriptor, -1 and ERR_CONFIG or ERR_FILE
+// otherwise.
+int ops_listen(struct str address, struct err *err);
+
 struct ops;
+// The descriptor stays the caller's: it goes on listening after ops_stop, for the next generation. `setup` is
+// copied, what it points to must live until ops_stop.
 struct ops *ops_start(const struct ops_setup *setup, struct err *err);
-void ops_stop(struct ops *o);
+void ops_stop(struct ops *o); // answers what is under way; NULL is accepted
