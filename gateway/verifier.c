@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "gateway/verifier.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+#include "base/crypto.h"
+#include "base/log.h"
+#include "gateway/processes.h"
+#include "gateway/sandbox.h"
+
+enum { VERIFIER_FD = 3 };
+
+static bool read_full(void *buf, size_t n)
+{
+    for (char *p = buf; n > 0;) {
+        ssize_t got = read(VERIFIER_FD, p, n);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return false;
+        p += got;
+        n -= (size_t)got;
+    }
+    return true;
+}
+
+static bool write_full(const void *buf, size_t n)
+{
+    for (const char *p = buf; n > 0;) {
+        ssize_t put = write(VERIFIER_FD, p, n);
+        if (put < 0 && errno == EINTR) continue;
+        if (put <= 0) return false;
+        p += put;
+        n -= (size_t)put;
+    }
+    return true;
+}
+
+// SIGALRM keeps its default action: a message that takes too long ends the process, and with it that one
+// login.
+static bool serve_one(struct verifier *v, struct arena **message, const uint8_t head[VERIFY_FRAME_HEAD],
+                      bool last)
+{
+    size_t n;
+    if (!verify_frame_get(head, &n)) return false;
+    char *payload = arena_alloc(*message, n);
+    if (!payload || !read_full(payload, n)) return false;
+    struct str reply;
+    if (!verifier_answer(v, message, (struct str){ payload, n }, last, &reply)) return false;
+    uint8_t reply_head[VERIFY_FRAME_HEAD];
+    verify_frame_put(reply_head, reply.n);
+    return write_full(reply_head, sizeof reply_head) && write_full(reply.p, reply.n);
+}
+
+// 0: the gateway closed the connection or the CPU time is used; 1: something was wrong.
+static int serve(struct verifier *v, struct arena **message)
+{
+    uint8_t head[VERIFY_FRAME_HEAD];
+    bool last = false;
+    while (!last && read_full(head, sizeof head)) {
+        alarm(LIMIT_VERIFY_SECONDS);
+        last = sandbox_spent();
+        if (!serve_one(v, message, head, last)) return 1;
+        alarm(0);
+        arena_clear(*message);
+    }
+    return 0;
+}
+
+// What libraries load on first use must be there before the doors close.
+static bool warm_up(struct err *err)
+{
+    uint8_t byte;
+    tzset();
+    OPENSSL_init_crypto(
+        OPENSSL_INIT_LOAD_CONFIG | OPENSSL_INIT_LOAD_CRYPTO_STRINGS | OPENSSL_INIT_ADD_ALL_DIGESTS, NULL);
+    if (!crypto_random(&byte, 1)) return err_set(err, ERR_CRYPTO, "no random bytes");
+    return saml_init(err);
+}
+
+int verifier_run(void)
+{
+    struct err err = { 0 };
+    log_init(LOG_INFO, "verifier");
+    signal(SIGPIPE, SIG_IGN);
+    if (!warm_up(&err) || !sandbox_enter(&err)) {
+        log_failure(LOG_ERROR, "verifier.start", &err);
+        return 1;
+    }
+    struct verifier *v = verifier_new();
+    struct arena *message = arena_new(VERIFIER_MESSAGE_MEMORY);
+    int status = v && message ? serve(v, &message) : 1;
+    if (status != 0) log_message(LOG_ERROR, "verifier.message", "a message could not be answered");
+    arena_free(message);
+    verifier_free(v);
+    return status;
+}
