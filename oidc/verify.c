@@ -96,7 +96,7 @@ static bool key_of_kid(const struct jws *t, const json_t *keys, const json_t **r
 
 static bool verify_named(struct arena *a, const struct jws *t, const json_t *keys, struct err *err)
 {
-    const json_t *jwk;
+    const json_t *jwk = NULL;
     if (!key_of_kid(t, keys, &jwk, err)) return false;
     EVP_PKEY *key = jwk_key(a, jwk, t->alg);
     if (key && verify_with(a, t, key)) return true;
