@@ -60,3 +60,36 @@ export async function echo(client, url, headers) {
   const res = assertStatus(await client.get(url, headers), 200, 'echo');
   return JSON.parse(res.body);
 }
+
+const SESSION = '__Host-sallyport';
+
+// The session cookies that a client holds for a host, and those that an answer sets.
+export const sessionOf = (client, host) => client.cookies(host).get(SESSION)?.value;
+export const setsSession = (res) => res.setCookies.some((line) => line.startsWith(`${SESSION}=`) && !/^[^=]+=(;|$)/.test(line) && !/max-age=0/i.test(line));
+
+// A refusal: the status, a page without internals, no session. Gives the text of the page.
+export function assertRefused(res, status, what = '') {
+  const wanted = [].concat(status);
+  assert.ok(wanted.includes(res.status), `${what} wanted ${wanted}, got ${describe(res)}`);
+  assert.ok(!setsSession(res), `${what}: a refusal that sets a session`);
+  return res.body;
+}
+
+// The reason codes of the access lines that `f` causes.
+export async function reasonsDuring(gateway, f) {
+  const { result, lines } = await gateway.accessDuring(f);
+  return { result, reasons: lines.map((l) => l.reason).filter(Boolean), lines };
+}
+
+export async function assertReason(gateway, wanted, f) {
+  const { result, reasons, lines } = await reasonsDuring(gateway, f);
+  assert.ok(reasons.some((r) => [].concat(wanted).includes(r)), `wanted reason ${wanted}, the log says ${JSON.stringify(lines)}`);
+  return result;
+}
+
+// A second browser profile with the same cookies.
+export function cloneClient(client) {
+  const copy = new client.constructor();
+  for (const [host, jar] of client.jar) copy.jar.set(host, new Map(jar));
+  return copy;
+}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // An OpenID provider: node oidc-provider with its own login page switched for one that takes our users. Run as
-// `node oidc_server.mjs SETUP.json`; setup: { port, cert, key, issuer, clients, jwks, users, extra }.
+// `node oidc_server.mjs SETUP.json`; setup: { port, cert, key, issuer, clients, jwks, users, conformIdTokenClaims, reportTokens, extra }.
 import { readFileSync } from 'node:fs';
 import https from 'node:https';
 import { Provider } from 'oidc-provider';
@@ -40,6 +40,17 @@ const provider = new Provider(setup.issuer, {
 provider.on('server_error', (ctx, err) => console.error('server_error', err));
 for (const event of ['authorization.error', 'grant.error', 'userinfo.error', 'discovery.error', 'jwks.error']) {
   provider.on(event, (ctx, err) => console.error(event, err.message, err.error_detail ?? err.error_description ?? ''));
+}
+
+// For the search of logs: what the token endpoint received and gave.
+if (setup.reportTokens) {
+  provider.use(async (ctx, next) => {
+    await next();
+    if (ctx.path !== '/token') return;
+    const { code, code_verifier } = ctx.oidc?.params ?? {};
+    const { id_token, access_token } = ctx.body ?? {};
+    console.log(`TOKENS ${JSON.stringify({ code, code_verifier, id_token, access_token })}`);
+  });
 }
 
 const loginPage = (uid, note) => `<!doctype html><meta charset="utf-8"><title>OpenID provider</title>

@@ -29,7 +29,8 @@ const routesFor = (backend, nginx, providers) => [
   ...providers.map((key) => ({ host: `${key}.test`, backends: [backend.url], policy: 'members', providers: [key] })),
 ];
 
-// `saml`: { key: options of startSimpleSaml + { provider: more keys of the provider's configuration } }
+// `saml`: { key: options of startSimpleSaml + { provider: more keys of the provider's configuration, same: key of a provider
+// whose server this one shares } }
 // `oidc`: { key: { auth, alg, provider: more } }, all at one provider process
 export class Stage {
   static async start(name, options = {}) {
@@ -44,7 +45,7 @@ export class Stage {
     return stage;
   }
 
-  async build({ saml = {}, oidc = {}, nginx = false, routes = () => [], policies: morePolicies = {}, config = {}, idps = true, start = true }) {
+  async build({ saml = {}, oidc = {}, oidcSetup = {}, nginx = false, routes = () => [], policies: morePolicies = {}, config = {}, idps = true, start = true }) {
     const { world } = this;
     this.ca = await makeCa(world);
     this.edge = await makeLeaf(world, this.ca, 'edge', ['login.test', '*.test']);
@@ -53,7 +54,7 @@ export class Stage {
     this.nginx = nginx && await startNginxBackend(world, this.backend.port);
     this.gateway = new Gateway(world, { port: await world.port(), opsPort: await world.port() });
     const identityProviders = {
-      ...await this.buildSaml(saml, idps), ...await this.buildOidc(oidc, idps),
+      ...await this.buildSaml(saml, idps), ...await this.buildOidc(oidc, oidcSetup, idps),
     };
     this.providers = Object.keys(identityProviders);
     this.gateway.configure({
@@ -75,20 +76,20 @@ export class Stage {
     this.saml = {};
     this.spFile = this.world.path('sp.xml');
     const configured = {};
-    for (const [key, { provider = {}, ...options }] of Object.entries(saml)) {
-      this.saml[key] = await startSimpleSaml(this.world, this.idpLeaf, { name: key, spFiles: [this.spFile], ...options });
-      if (!start) await this.saml[key].stop();
+    for (const [key, { provider = {}, same, ...options }] of Object.entries(saml)) {
+      this.saml[key] = this.saml[same] ?? await startSimpleSaml(this.world, this.idpLeaf, { name: key, spFiles: [this.spFile], ...options });
+      if (!start && !same) await this.saml[key].stop();
       configured[key] = { protocol: 'saml', label: `Corporate login ${key}`, metadata: this.saml[key].metadataUrl, ca: this.ca.cert, ...provider };
     }
     return configured;
   }
 
-  async buildOidc(oidc, start) {
+  async buildOidc(oidc, setup, start) {
     const keys = Object.keys(oidc);
     if (!keys.length) return {};
     const secretFile = this.world.path('client-secret');
     writeFileSync(secretFile, `${CLIENT_SECRET}\n`, { mode: 0o600 });
-    this.oidc = await startOidc(this.world, this.idpLeaf, { start: false, extra: {} });
+    this.oidc = await startOidc(this.world, this.idpLeaf, { start: false, ...setup });
     this.oidc.setClients(keys.map((key) => ({ id: `client-${key}`, secret: CLIENT_SECRET, callback: this.callback(key), ...oidc[key] })));
     if (start) await this.oidc.start();
     return Object.fromEntries(keys.map((key) => [key, {
