@@ -117,19 +117,27 @@ static bool check_code_flow(const json_t *doc, struct err *err)
     return err_set(err, ERR_OIDC_DISCOVERY, "response_type code is not offered");
 }
 
-bool oidc_discovery_parse(struct arena *a, struct str json, const struct oidc_client *client,
+static bool read_document(struct arena *a, struct str json, const struct oidc_client *client,
                           struct oidc_provider *ret, struct err *err)
 {
     json_t *doc;
-    struct oidc_provider p = { 0 };
     if (!oidc_json_object(a, json, LIMIT_JSON_BYTES, ERR_OIDC_DISCOVERY, &doc, err) ||
-        !check_issuer(a, doc, client, err) || !read_endpoints(a, doc, client, &p, err) ||
+        !check_issuer(a, doc, client, err) || !read_endpoints(a, doc, client, ret, err) ||
         !check_token_auth(doc, client, err) || !check_algorithms(doc, client, err) ||
         !check_code_flow(doc, err))
         return false;
     // RFC 9207 section 3; what is not the JSON value true is the default, false.
-    p.iss_parameter_supported =
+    ret->iss_parameter_supported =
         json_is_true(json_object_get(doc, "authorization_response_iss_parameter_supported"));
-    *ret = p;
     return true;
+}
+
+bool oidc_discovery_parse(struct arena *a, struct str json, const struct oidc_client *client,
+                          struct oidc_provider *ret, struct err *err)
+{
+    struct oidc_provider p = { 0 };
+    bool ok = read_document(a, json, client, &p, err);
+    if (arena_failed(a)) return err_set(err, ERR_NO_MEMORY, "reading a discovery document");
+    if (ok) *ret = p;
+    return ok;
 }

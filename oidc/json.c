@@ -1,15 +1,38 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "oidc/json.h"
 
+#include "base/mem.h"
+
+// jansson 2.14 does not notice when the buffer of the string that it reads cannot grow: it drops the bytes
+// and goes on, so that "example" becomes "exmple". Somebody could become somebody else. Hence our allocator
+// remembers that it failed.
+static _Thread_local bool allocation_failed;
+
+static void *json_alloc(size_t n)
+{
+    void *p = mem_alloc(n);
+    if (!p) allocation_failed = true;
+    return p;
+}
+
+// The library's hooks are global; they are set before there are threads.
+static __attribute__((constructor)) void json_use_our_memory(void)
+{
+    json_set_alloc_funcs(json_alloc, mem_free);
+}
+
 static void json_release(void *object)
 {
     json_decref(object);
 }
 
-// The parser leaves the code unset at some places where an allocation failed.
-static bool json_out_of_memory(const json_error_t *e)
+static json_t *json_read(struct str text, json_error_t *ret_error)
 {
-    return json_error_code(e) == json_error_out_of_memory || json_error_code(e) == json_error_unknown;
+    allocation_failed = false;
+    json_t *tree = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES, ret_error);
+    if (!allocation_failed) return tree;
+    json_decref(tree);
+    return NULL;
 }
 
 bool oidc_json_object(struct arena *a, struct str text, size_t max, enum err_code code, json_t **ret,
@@ -18,8 +41,8 @@ bool oidc_json_object(struct arena *a, struct str text, size_t max, enum err_cod
     json_error_t e = { 0 };
     if (text.n > max) return err_set(err, code, "%zu bytes of JSON; %zu are accepted", text.n, max);
     if (text.n == 0) return err_set(err, code, "empty instead of JSON");
-    json_t *tree = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES, &e);
-    if (!tree && json_out_of_memory(&e)) return err_set(err, ERR_NO_MEMORY, "parsing JSON");
+    json_t *tree = json_read(text, &e);
+    if (!tree && allocation_failed) return err_set(err, ERR_NO_MEMORY, "parsing JSON");
     // The parser's own message may quote the input, and with it a token.
     if (!tree) return err_set(err, code, "not valid JSON (line %d, column %d)", e.line, e.column);
     if (!arena_defer(a, json_release, tree)) return err_set(err, ERR_NO_MEMORY, "keeping JSON");
