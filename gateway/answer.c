@@ -45,6 +45,7 @@ void answer_body(struct exchange *x, int status, const char *content_type, struc
     x->on_body = NULL;
     x->on_writable = send_rest;
     x->body_rest = body;
+    answer_add(x, "Date", worker_date(x->worker));
     if (body.n) answer_add(x, "Content-Type", str_c(content_type));
     answer_add(x, "Strict-Transport-Security", x->secure ? STR("max-age=31536000") : STR_NONE);
     answer_add(x, "X-Content-Type-Options", STR("nosniff"));

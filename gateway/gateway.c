@@ -115,8 +115,9 @@ static void join_workers(struct gateway *g)
 static void shut_down(struct gateway *g)
 {
     join_workers(g);
-    idp_stop(g->shared.idp); // its jobs come back to mailboxes that nobody reads any more
+    for (size_t i = 0; i < g->nworkers; i++) worker_close(&g->workers[i]);
     ops_stop(g->ops);
+    idp_stop(g->shared.idp);
     store_close(g->shared.store);
     for (size_t i = 0; i < g->nworkers; i++) worker_done(&g->workers[i]);
     resolver_stop(g->shared.resolver);

@@ -40,13 +40,8 @@ void mailbox_post(struct mailbox *m, struct mail *mail)
     (void)done; // only fails when the counter is full, and then the loop is awake
 }
 
-static void mail_ready(struct io *io, uint32_t events)
+void mailbox_deliver(struct mailbox *m)
 {
-    (void)events;
-    struct mailbox *m = &container_of(io, struct loop, mail_io)->mailbox;
-    uint64_t count;
-    ssize_t got = read(m->event_fd, &count, sizeof count);
-    (void)got;
     pthread_mutex_lock(&m->lock);
     struct mail *mail = m->first;
     m->first = NULL;
@@ -57,6 +52,16 @@ static void mail_ready(struct io *io, uint32_t events)
         mail->deliver(mail);
         mail = next;
     }
+}
+
+static void mail_ready(struct io *io, uint32_t events)
+{
+    (void)events;
+    struct mailbox *m = &container_of(io, struct loop, mail_io)->mailbox;
+    uint64_t count;
+    ssize_t got = read(m->event_fd, &count, sizeof count);
+    (void)got;
+    mailbox_deliver(m);
 }
 
 // --- descriptors

@@ -75,3 +75,5 @@ void timer_clear(struct loop *l, struct timer *t);
 
 // Any thread. The mail belongs to the loop until `deliver` is called there, in order of posting.
 void mailbox_post(struct mailbox *m, struct mail *mail);
+// The loop's thread, or after it has ended: delivers what is there.
+void mailbox_deliver(struct mailbox *m);

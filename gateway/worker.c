@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -83,10 +84,17 @@ static void close_pools(struct worker *w)
     free(w->pools);
 }
 
-void worker_done(struct worker *w)
+void worker_close(struct worker *w)
 {
     while (w->conns) conn_close(w->conns);
     close_pools(w);
+    store_reader_free(w->reader);
+    w->reader = NULL;
+}
+
+void worker_done(struct worker *w)
+{
+    mailbox_deliver(&w->loop.mailbox); // what came back after the loop's end: its memory is released
     loop_done(&w->loop);
     while (w->free_exchanges) {
         struct exchange *x = w->free_exchanges;
@@ -97,7 +105,6 @@ void worker_done(struct worker *w)
     buffer_pool_done(&w->in_buffers);
     buffer_pool_done(&w->out_buffers);
     buffer_pool_done(&w->upstream_buffers);
-    store_reader_free(w->reader);
     free(w->accepts);
 }
 
@@ -165,4 +172,16 @@ void worker_request_id(struct worker *w, char ret[33])
         for (int i = 0; i < 16; i++, v >>= 4) *ret++ = digits[v & 15];
     }
     *ret = '\0';
+}
+
+struct str worker_date(struct worker *w)
+{
+    if (w->date_of != w->loop.now) {
+        time_t now = (time_t)w->loop.now;
+        struct tm tm;
+        gmtime_r(&now, &tm);
+        strftime(w->date, sizeof w->date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        w->date_of = w->loop.now;
+    }
+    return str_c(w->date);
 }

@@ -56,11 +56,16 @@ struct worker {
     uint64_t random[2];  // for request ids: unique, not secret
     pthread_t thread;
     unsigned number;
+    char date[32]; // IMF-fixdate of `date_of`
+    int64_t date_of;
     struct mail drain_mail, stop_mail;
 };
 
 // Sets up everything but the thread. `w` must be zeroed. ERR_INTERNAL, ERR_STORE.
 bool worker_init(struct worker *w, const struct shared *shared, unsigned number, struct err *err);
+// After the thread has ended: closes connections and the store reader. Then the threads that workers send
+// jobs to may be stopped, and only then worker_done takes in what still came back and frees the rest.
+void worker_close(struct worker *w);
 void worker_done(struct worker *w);
 bool worker_start(struct worker *w);
 // Any thread: stop accepting, close idle connections, end the loop when the last request is answered.
@@ -69,5 +74,7 @@ void worker_drain(struct worker *w);
 void worker_stop(struct worker *w);
 // A connection has gone: ends a draining loop when it was the last.
 void worker_conn_closed(struct worker *w);
+// The value of Date now (RFC 9110 section 5.6.7); valid until the loop's next round.
+struct str worker_date(struct worker *w);
 // 16 bytes, unique with overwhelming probability, as 32 hex digits and a NUL.
 void worker_request_id(struct worker *w, char ret[33]);
