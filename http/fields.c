@@ -1,21 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "http/head.h"
 
-#include <string.h>
-
 static const struct {
     struct str name;
     unsigned flags;
 } table[FIELD_COUNT] = {
 #define FIELD(id, name, flag) [id] = { STR_INIT(name), flag },
-#include "http/fields.def"
-};
-
-static const struct {
-    struct str name;
-    enum field_id id;
-} prefixes[] = {
-#define PREFIX(name, id) { STR_INIT(name), id },
 #include "http/fields.def"
 };
 
@@ -51,8 +41,9 @@ static enum field_id find(const char *p, size_t n)
         return match(p, n);
 #define LENGTHS_OF_TEN(n)                                                                                    \
     LENGTH(n)                                                                                                \
-    LENGTH(n + 1) LENGTH(n + 2) LENGTH(n + 3) LENGTH(n + 4) LENGTH(n + 5) LENGTH(n + 6) LENGTH(n + 7)        \
-        LENGTH(n + 8) LENGTH(n + 9)
+    LENGTH(n + 1)                                                                                            \
+    LENGTH(n + 2) LENGTH(n + 3) LENGTH(n + 4) LENGTH(n + 5) LENGTH(n + 6) LENGTH(n + 7) LENGTH(n + 8)        \
+        LENGTH(n + 9)
         LENGTHS_OF_TEN(1)
         LENGTHS_OF_TEN(11)
         LENGTHS_OF_TEN(21)
@@ -63,8 +54,9 @@ static enum field_id find(const char *p, size_t n)
 
 static enum field_id find_prefix(struct str name)
 {
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
-        if (str_starts_nocase(name, prefixes[i].name)) return prefixes[i].id;
+#define PREFIX(beginning, id)                                                                                \
+    if (name.n >= sizeof beginning - 1 && same(name.p, beginning, sizeof beginning - 1)) return id;
+#include "http/fields.def"
     return FIELD_OTHER;
 }
 
