@@ -190,12 +190,19 @@ static void check_saml(struct loader *l)
     if (saml) config_error_key(l, saml, "has no effect: no identity provider has protocol: saml");
 }
 
+static bool has_errors_under(struct loader *l, struct str key)
+{
+    for (size_t i = 0; i < l->errors->n; i++)
+        if (str_starts(l->errors->v[i].key, key)) return true;
+    return false;
+}
+
 void config_check(struct loader *l)
 {
     check_listeners(l);
     check_routes(l);
     check_policies(l);
-    check_unused(l);
+    if (!has_errors_under(l, STR("routes"))) check_unused(l); // a misspelt reference is one mistake, not two
     check_session(l);
     check_saml(l);
     config_check_coverage(l);

@@ -65,6 +65,7 @@ const char *config_nearest(struct loader *l, struct str word, const struct strli
     for (size_t i = 0; i < known->n && word.n <= WORD_MAX; i++) {
         if (known->v[i].n > WORD_MAX) continue;
         size_t d = distance(word, known->v[i]);
+        if (word.n >= 3 && d > 1 && str_starts(known->v[i], word)) d = 1; // its beginning
         if (d >= best_distance) continue;
         best_distance = d;
         best = known->v[i];

@@ -74,7 +74,7 @@ void config_parse_backends(struct loader *l, const struct yaml_node *node, void 
     struct route_target *target = field;
     if (!config_expect_kind(l, node, YAML_LIST, "a list of URLs such as [ \"http://10.0.0.5:3000\" ]"))
         return;
-    if (node->n == 0) config_error_at(l, node, "expected at least one " BACKEND_EXAMPLE);
+    if (node->n == 0) config_error_at(l, node, "expected at least " BACKEND_EXAMPLE);
     target->backends = arena_array(l->arena, node->n, sizeof *target->backends);
     for (const struct yaml_node *item = node->first; item && target->backends; item = item->next) {
         struct backend b;
