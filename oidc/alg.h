@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The signature algorithms (RFC 7518 section 3.1, RFC 8037 section 3.1) as one table: name, the only key type and curve
-// that fit, digest, length of a signature. What is not in the table does not exist here: `none` and HS* are not.
+// The signature algorithms (RFC 7518 section 3.1, RFC 8037 section 3.1) as one table: name, the only key type
+// and curve that fit, digest, length of a signature. What is not in the table does not exist here: `none` and
+// HS* are not.
 #pragma once
 
 #include "base/str.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Claims: from JSON to the flat list of names and values that an identity keeps, and from that list to its fields.
+// Claims: from JSON to the flat list of names and values that an identity keeps, and from that list to its
+// fields.
 #pragma once
 
 #include <jansson.h>
@@ -16,9 +17,9 @@ struct claims {
 
 // `m` with the usual names for every list that is empty.
 struct claim_mapping claims_mapping(const struct claim_mapping *m);
-// Flattens `object`. Claims of the protocol itself are left out; a mapped name with dots that is no member becomes a claim
-// of that name when nested objects lead to it ("realm_access.roles"). ERR_OIDC_CLAIM: too many, or an e-mail address
-// or subject that cannot be shown.
+// Flattens `object`. Claims of the protocol itself are left out; a mapped name with dots that is no member
+// becomes a claim of that name when nested objects lead to it ("realm_access.roles"). ERR_OIDC_CLAIM: too
+// many, or an e-mail address or subject that cannot be shown.
 bool claims_from_json(struct arena *a, const json_t *object, const struct claim_mapping *m,
                       enum claims_source source, struct claims *ret, struct err *err);
 // Fills email, username, name, groups and sid of `id` from id->claims. ERR_OIDC_CLAIM: not an e-mail address.

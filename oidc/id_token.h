@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The claims of an ID token whose signature has been verified: OIDC section 3.1.3.7, one clause after the other.
+// The claims of an ID token whose signature has been verified: OIDC section 3.1.3.7, one clause after the
+// other.
 #pragma once
 
 #include <jansson.h>

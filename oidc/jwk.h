@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Public keys of a provider: a JWK set (RFC 7517). Keys that cannot or must not verify signatures are passed over, as
-// section 5 asks: unknown types, encryption keys, weak keys, and keys whose private half was published.
+// Public keys of a provider: a JWK set (RFC 7517). Keys that cannot or must not verify signatures are passed
+// over, as section 5 asks: unknown types, encryption keys, weak keys, and keys whose private half was
+// published.
 #pragma once
 
 #include <jansson.h>
