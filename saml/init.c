@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // One-time set-up of the XML libraries: nothing may be fetched, nothing may be printed, nothing in the
 // environment counts.
+#include <dlfcn.h>
 #include <lasso/lasso.h>
 #include <libxml/parser.h>
 #include <libxml/xmlIO.h>
@@ -44,6 +45,18 @@ static void forget_environment(void)
     unsetenv("SGML_CATALOG_FILES");
 }
 
+// Exported by liblasso, declared in none of its public headers.
+extern int lasso_flag_verify_signature;
+
+// A build that lost either of the two would look healthy until somebody attacks it.
+static bool check_lasso(struct err *err)
+{
+    if (!lasso_flag_verify_signature) return err_set(err, ERR_INTERNAL, "lasso does not verify signatures");
+    if (dlsym(RTLD_DEFAULT, "lasso_log") != (void *)(uintptr_t)lasso_log)
+        return err_set(err, ERR_INTERNAL, "lasso_log of this program does not replace the one of liblasso");
+    return true;
+}
+
 bool saml_init(struct err *err)
 {
     forget_environment();
@@ -55,8 +68,7 @@ bool saml_init(struct err *err)
     xmlSetGenericErrorFunc(NULL, silent);
     xmlSetStructuredErrorFunc(NULL, silent_error);
     xmlSetExternalEntityLoader(fetch_nothing);
-    (void)lasso_log_calls();
-    return true;
+    return check_lasso(err);
 }
 
 void saml_done(void)
