@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Paths and hosts: what is accepted is canonical, and stays as it is when parsed again.
+#include <stdlib.h>
+#include <string.h>
+
+#include "http/target.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define CHECK(condition)                                                                                     \
+    do {                                                                                                     \
+        if (!(condition)) abort();                                                                           \
+    } while (0)
+
+static bool has(struct str s, struct str needle)
+{
+    return str_search(s, needle) < s.n;
+}
+
+static void check_path(struct arena *a, struct str path)
+{
+    struct http_target again;
+    struct err err;
+    if (str_eq(path, STR("*"))) return;
+    CHECK(path.n > 0 && path.p[0] == '/' && !has(path, STR("//")) && !has(path, STR("/./")) &&
+          !has(path, STR("/../")));
+    CHECK(!str_ends(path, STR("/.")) && !str_ends(path, STR("/..")));
+    static const char *const never[] = { "\\",  ";",   "#",   "?",   "%2F", "%5C", "%25",
+                                         "%3B", "%00", "%0A", "%2E", "%41", "%7F" };
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++) CHECK(!has(path, str_c(never[i])));
+    for (size_t i = 0; i < path.n; i++) CHECK(path.p[i] > ' ' && path.p[i] < 0x7F);
+    CHECK(http_target_parse(a, path, &again, &err) && str_eq(again.path, path));
+}
+
+static void check_host(struct arena *a, struct str raw)
+{
+    struct str host, again;
+    uint16_t port;
+    struct err err = { 0 };
+    if (!http_host_parse(a, raw, &host, &port, &err)) {
+        CHECK(err.code == ERR_HTTP_HOST);
+        return;
+    }
+    struct str text = has(host, STR(":")) ? arena_printf(a, "[%.*s]", STR_FMT(host)) : host;
+    CHECK(http_host_parse(a, text, &again, &port, &err) && str_eq(again, host) && port == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct arena *a = arena_new(1024 * 1024);
+    struct str text = { (const char *)data, size };
+    struct http_target t;
+    struct err err = { 0 };
+    if (http_target_parse(a, text, &t, &err))
+        check_path(a, t.path);
+    else
+        CHECK(err.code == ERR_HTTP_PATH || err.code == ERR_HTTP_QUERY ||
+              err.code == ERR_HTTP_TARGET_TOO_LONG);
+    check_host(a, text);
+    arena_free(a);
+    return 0;
+}
