@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One YAML document as a tree with positions, by libyaml. Only the plain part of YAML: maps with text keys, lists and
-// scalars. Anchors, aliases, tags, duplicate keys and several documents are refused: each of them makes a file mean
-// something else than it seems to say. Text is UTF-8 without control bytes.
+// One YAML document as a tree with positions, by libyaml. Only the plain part of YAML: maps with text keys,
+// lists and scalars. Anchors, aliases, tags, duplicate keys and several documents are refused: each of them
+// makes a file mean something else than it seems to say. Text is UTF-8 without control bytes.
 #pragma once
 
 #include "base/arena.h"
@@ -15,8 +15,8 @@ struct yaml_node {
     bool quoted;           // scalar in quotes: text, whatever it looks like
     struct str key;        // member of a map: its key, absent otherwise
     unsigned key_line, key_column;
-    size_t index;          // position in the parent
-    size_t n;              // members
+    size_t index;                   // position in the parent
+    size_t n;                       // members
     const struct yaml_node *parent; // NULL: the root
     struct yaml_node *first, *next; // members in order
 };
@@ -26,7 +26,8 @@ struct yaml_error {
     char text[200];
 };
 
-// The tree lives in the arena. False with *ret_error otherwise; a document without content is an error as well.
+// The tree lives in the arena. False with *ret_error otherwise; a document without content is an error as
+// well.
 bool yaml_read(struct arena *a, struct str text, struct yaml_node **ret, struct yaml_error *ret_error);
 // The member with `key`; NULL when there is none or the node is not a map.
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The configuration as the daemon uses it: loaded from one YAML file, checked as a whole, immutable afterwards. One table
-// (config.c) declares name, type, default and description of every option; it drives the parser, the
-// defaults, `sallyport config reference` and the check of the man page. docs/configuration.md is the operators' view.
+// The configuration as the daemon uses it: loaded from one YAML file, checked as a whole, immutable
+// afterwards. One table (config.c) declares name, type, default and description of every option; it drives
+// the parser, the defaults, `sallyport config reference` and the check of the man page. docs/configuration.md
+// is the operators' view.
 #pragma once
 
 #include "certs/certs.h"
@@ -13,11 +14,11 @@
 enum protocol { PROTOCOL_SAML, PROTOCOL_OIDC };
 
 struct provider {
-    struct str key;      // name in the configuration: [a-z0-9][a-z0-9_-]*
-    struct str label;    // shown to people
+    struct str key;   // name in the configuration: [a-z0-9][a-z0-9_-]*
+    struct str label; // shown to people
     enum protocol protocol;
-    size_t index;        // position in config.providers
-    struct str ca_file;  // CA for calls to this provider; absent: the system's
+    size_t index;       // position in config.providers
+    struct str ca_file; // CA for calls to this provider; absent: the system's
     struct oidc_client oidc;
     struct saml_client saml;
     struct str metadata; // SAML: https URL or path of a file
@@ -26,8 +27,8 @@ struct provider {
 };
 
 struct listener {
-    struct str address;  // as configured, "[::]:443"
-    struct str host;     // numeric
+    struct str address; // as configured, "[::]:443"
+    struct str host;    // numeric
     uint16_t port;
     bool tls;
     bool redirect_to_https; // plain HTTP that only redirects
@@ -43,22 +44,27 @@ struct backend {
     size_t index;         // set and used by the resolver
 };
 
-enum identity_preset { IDENTITY_NONE = 0, IDENTITY_SALLYPORT = 1, IDENTITY_OAUTH2_PROXY = 2, IDENTITY_REMOTE_USER = 4 };
+enum identity_preset {
+    IDENTITY_NONE = 0,
+    IDENTITY_SALLYPORT = 1,
+    IDENTITY_OAUTH2_PROXY = 2,
+    IDENTITY_REMOTE_USER = 4
+};
 
 struct route_target {
-    size_t index;              // position, for per-worker pools
+    size_t index; // position, for per-worker pools
     struct backend *backends;
     size_t nbackends;
-    unsigned identity;         // mask of enum identity_preset
+    unsigned identity; // mask of enum identity_preset
     enum secure_headers secure_headers;
     int64_t connect_timeout, response_timeout; // seconds
 };
 
 struct config {
-    struct arena *arena;       // everything below lives here
+    struct arena *arena; // everything below lives here
     struct str path;
-    struct str login_host;     // canonical
-    uint16_t public_port;      // port in URLs that browsers use
+    struct str login_host; // canonical
+    uint16_t public_port;  // port in URLs that browsers use
     struct listener *listeners;
     size_t nlisteners;
     struct provider *providers;
@@ -67,17 +73,17 @@ struct config {
     struct policy *policies;
     size_t npolicies;
 
-    struct str state_dir;      // default /var/lib/sallyport
-    struct str store_path;     // directory of the LMDB environment; default <state>/sessions
-    int64_t store_size;        // bytes of the map
+    struct str state_dir;                   // default /var/lib/sallyport
+    struct str store_path;                  // directory of the LMDB environment; default <state>/sessions
+    int64_t store_size;                     // bytes of the map
     int64_t session_idle, session_lifetime; // seconds
 
-    struct str operations;     // "127.0.0.1:9090" or "unix:/path"; absent: no listener
-    struct str user;           // to become after binding when started as root
-    unsigned workers;          // 0: one per core
+    struct str operations; // "127.0.0.1:9090" or "unix:/path"; absent: no listener
+    struct str user;       // to become after binding when started as root
+    unsigned workers;      // 0: one per core
     unsigned verifiers;
     int64_t timeout_request_head, timeout_idle, timeout_drain; // seconds
-    struct str site_name;      // title of pages
+    struct str site_name;                                      // title of pages
     struct str log_level;
     struct str saml_entity_id; // default https://<login host>/.sallyport/saml/metadata
 };
@@ -97,7 +103,8 @@ struct config_errors {
 // NULL and errors otherwise. The caller frees with config_free. The errors' strings live in `errors_arena`.
 struct config *config_load(const char *path, struct arena *errors_arena, struct config_errors *errors);
 void config_free(struct config *c); // NULL is accepted
-// Sets the variables of a .env file (NAME=value lines, # comments, optional quotes) in the environment where they are not set yet.
+// Sets the variables of a .env file (NAME=value lines, # comments, optional quotes) in the environment where
+// they are not set yet.
 bool config_env_file(const char *path, struct err *err);
 
 const struct provider *config_provider(const struct config *c, struct str key);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Inside of the configuration loader: the table of options, the engine that fills structures from it, and the checks. Every
-// problem becomes one entry of `errors`, and loading goes on, so that an operator sees all of them at once.
+// Inside of the configuration loader: the table of options, the engine that fills structures from it, and the
+// checks. Every problem becomes one entry of `errors`, and loading goes on, so that an operator sees all of
+// them at once.
 #pragma once
 
 #include "base/yaml.h"
@@ -78,8 +79,8 @@ struct section {
 };
 
 // --- the table (config_options.c)
-extern const struct section section_root, section_listener, section_certificate, section_tls, section_saml_provider,
-    section_oidc_provider, section_route, section_rule;
+extern const struct section section_root, section_listener, section_certificate, section_tls,
+    section_saml_provider, section_oidc_provider, section_route, section_rule;
 // The whole table as Markdown, for `sallyport config reference`.
 struct str config_reference(struct arena *a);
 
@@ -97,9 +98,11 @@ void config_errors_sort(struct config_errors *errors);
 
 // --- the engine (config_section.c, config_value.c)
 // Fills `base` with the defaults, then with what stands in `node` (NULL: nothing does).
-void config_section(struct loader *l, const struct yaml_node *node, const struct section *section, void *base);
+void config_section(struct loader *l, const struct yaml_node *node, const struct section *section,
+                    void *base);
 void config_value(struct loader *l, const struct yaml_node *node, const struct option *option, void *field);
-bool config_expect_kind(struct loader *l, const struct yaml_node *node, enum yaml_kind kind, const char *example);
+bool config_expect_kind(struct loader *l, const struct yaml_node *node, enum yaml_kind kind,
+                        const char *example);
 // A scalar with text in it.
 bool config_text(struct loader *l, const struct yaml_node *node, const char *expected, struct str *ret);
 bool config_list(struct loader *l, const struct yaml_node *node, struct strlist *ret);

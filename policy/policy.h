@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Decides who may reach what: routes, rules, decisions with their reasons. Pure: the same arguments give the same answer.
-// The zero value of `enum verdict` is DENY: forgotten, unknown and failed are refusals.
+// Decides who may reach what: routes, rules, decisions with their reasons. Pure: the same arguments give the
+// same answer. The zero value of `enum verdict` is DENY: forgotten, unknown and failed are refusals.
 #pragma once
 
 #include "policy/identity.h"
 
-enum verdict { VERDICT_DENY = 0, VERDICT_LOGIN = 1, VERDICT_STEP_UP = 2, VERDICT_ALLOW = 0x5A }; // only ALLOW forwards
+enum verdict {
+    VERDICT_DENY = 0,
+    VERDICT_LOGIN = 1,
+    VERDICT_STEP_UP = 2,
+    VERDICT_ALLOW = 0x5A
+}; // only ALLOW forwards
 
 struct claim_condition {
     struct str name;
@@ -14,14 +19,15 @@ struct claim_condition {
 
 // A rule applies when every kind of condition it names is met; within one kind, any of the values is enough.
 struct rule {
-    bool allow;           // else deny
-    bool is_public;       // allow rules only: also for visitors who are not logged in
+    bool allow;     // else deny
+    bool is_public; // allow rules only: also for visitors who are not logged in
     struct strlist groups, emails, email_domains, providers;
     struct claim_condition *claims; // each of them must be met
     size_t nclaims;
     struct strlist methods; // allow: compared exactly; deny: ignoring case, so that `get` does not slip past
-    struct strlist paths;   // prefixes at segment boundaries ("/admin" covers "/admin" and "/admin/x", not "/administer")
-    unsigned line;          // where the rule stands in the configuration, for explanations
+    struct strlist
+        paths; // prefixes at segment boundaries ("/admin" covers "/admin" and "/admin/x", not "/administer")
+    unsigned line; // where the rule stands in the configuration, for explanations
 };
 
 struct policy {
@@ -34,10 +40,10 @@ struct policy {
 struct route_target;
 
 struct route {
-    struct str host;           // canonical
-    struct str path;           // prefix at segment boundaries, begins with '/'
+    struct str host; // canonical
+    struct str path; // prefix at segment boundaries, begins with '/'
     const struct policy *policy;
-    struct strlist providers;  // keys of the providers whose logins count here; empty: all
+    struct strlist providers; // keys of the providers whose logins count here; empty: all
     struct route_target *target;
     unsigned line;
 };
@@ -57,16 +63,16 @@ bool path_has_prefix(struct str path, struct str prefix);
 
 enum reason {
     REASON_NONE = 0,
-    REASON_NO_ROUTE,          // nothing is configured at this address
+    REASON_NO_ROUTE, // nothing is configured at this address
     REASON_NOT_LOGGED_IN,
-    REASON_PROVIDER,          // logged in with a provider that does not count here
-    REASON_DENY_RULE,         // a deny rule applied
-    REASON_NO_RULE,           // no rule applied
-    REASON_GROUPS_UNKNOWN,    // a rule asks for groups and the provider sent none
-    REASON_GROUPS_OVERAGE,    // Entra ID left the groups out
-    REASON_EMAIL_UNKNOWN,     // a rule asks for an e-mail address and the provider sent no verified one
-    REASON_PUBLIC,            // allowed to everyone
-    REASON_ALLOW_RULE,        // an allow rule applied
+    REASON_PROVIDER,       // logged in with a provider that does not count here
+    REASON_DENY_RULE,      // a deny rule applied
+    REASON_NO_RULE,        // no rule applied
+    REASON_GROUPS_UNKNOWN, // a rule asks for groups and the provider sent none
+    REASON_GROUPS_OVERAGE, // Entra ID left the groups out
+    REASON_EMAIL_UNKNOWN,  // a rule asks for an e-mail address and the provider sent no verified one
+    REASON_PUBLIC,         // allowed to everyone
+    REASON_ALLOW_RULE,     // an allow rule applied
     REASON_COUNT
 };
 const char *reason_name(enum reason r); // "policy.deny_rule"
@@ -80,15 +86,17 @@ struct decision {
     size_t rule_number;        // 1-based in its policy, 0: none
 };
 
-// A rule that needs a fact which the provider did not send (groups, a verified e-mail address) never allows; a deny rule
-// that needs one denies, since nobody may escape it by leaving the fact out.
-// Visitors who are not logged in: public rules allow, deny rules without conditions on people deny, and everything that
-// depends on who it is gives LOGIN. A public rule is reached past allow rules (the outcome is the same), not past deny rules.
-// `id` NULL: not logged in. `route` NULL gives DENY with REASON_NO_ROUTE. Policy sees the canonical path, never the query.
-struct decision policy_decide(const struct route *route, const struct identity *id, struct str method, struct str path);
+// A rule that needs a fact which the provider did not send (groups, a verified e-mail address) never allows;
+// a deny rule that needs one denies, since nobody may escape it by leaving the fact out. Visitors who are not
+// logged in: public rules allow, deny rules without conditions on people deny, and everything that depends on
+// who it is gives LOGIN. A public rule is reached past allow rules (the outcome is the same), not past deny
+// rules. `id` NULL: not logged in. `route` NULL gives DENY with REASON_NO_ROUTE. Policy sees the canonical
+// path, never the query.
+struct decision policy_decide(const struct route *route, const struct identity *id, struct str method,
+                              struct str path);
 
-// What the route's rules ask for, in words, without other people's data: "groups staff or admins; an address at
-// example.com". For the 403 page and `explain`. e-mail lists become "a listed e-mail address".
+// What the route's rules ask for, in words, without other people's data: "groups staff or admins; an address
+// at example.com". For the 403 page and `explain`. e-mail lists become "a listed e-mail address".
 struct str policy_requirements(struct arena *a, const struct route *route);
 // One paragraph for `sallyport explain`: route, rule, verdict, reason, with configuration lines.
 struct str decision_explain(struct arena *a, const struct decision *d);

@@ -418,6 +418,84 @@ static void test_reference_lists_every_option(void **state)
         if (!strstr(text.p, rows[i])) fail_msg("missing: %s", rows[i]);
 }
 
+// --- the manual
+
+static struct str read_source(const char *name)
+{
+    char path[400];
+    struct str text;
+    struct err err = { 0 };
+    snprintf(path, sizeof path, SOURCE "/%s", name);
+    if (!file_read(f.arena, path, 1000000, &text, &err)) fail_msg("%s", err.detail);
+    return text;
+}
+
+static void assert_documented(struct str manual, struct str page, const struct section *s)
+{
+    struct str head = arena_printf(f.arena, ".SS %s\n", s->title);
+    const char *at = strstr(page.p, head.p);
+    if (!at) fail_msg("the man page has no section %s", s->title);
+    const char *next = strstr(at + head.n, "\n.S");
+    struct str part = arena_str(f.arena, (struct str){ at, next ? (size_t)(next - at) + 1 : strlen(at) });
+    for (size_t i = 0; i < s->n; i++) {
+        const struct option *o = &s->options[i];
+        if (!strstr(part.p, arena_printf(f.arena, "\n.TP\n.B %s\n", o->name).p))
+            fail_msg("the man page does not know %s %s", s->title, o->name);
+        if (!strstr(part.p, arena_printf(f.arena, "\n%s\n", o->help).p))
+            fail_msg("the man page says something else about %s %s", s->title, o->name);
+        if (str_search(manual, arena_printf(f.arena, "%s:", o->name)) == manual.n)
+            fail_msg("docs/configuration.md does not know %s", o->name);
+        if (o->section) assert_documented(manual, page, o->section);
+        if (o->section2) assert_documented(manual, page, o->section2);
+    }
+}
+
+static size_t count_options(const struct section *s)
+{
+    size_t n = s->n;
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->options[i].section) n += count_options(s->options[i].section);
+        if (s->options[i].section2) n += count_options(s->options[i].section2);
+    }
+    return n;
+}
+
+static void test_every_option_is_documented(void **state)
+{
+    (void)state;
+    struct str page = read_source("man/sallyport.yaml.5");
+    assert_documented(read_source("docs/configuration.md"), page, &section_root);
+    size_t entries = 0;
+    for (const char *at = page.p; (at = strstr(at, "\n.TP\n.B ")); at++) entries++;
+    assert_int_equal(entries, count_options(&section_root)); // nothing is documented that does not exist
+}
+
+static struct str replace(struct str text, struct str what, struct str with)
+{
+    size_t at = str_search(text, what);
+    assert_true(at < text.n);
+    return arena_printf(f.arena, "%.*s%.*s%.*s", STR_FMT(str_take(text, at)), STR_FMT(with),
+                        STR_FMT(str_skip(text, at + what.n)));
+}
+
+static void test_the_example_in_the_manual_loads(void **state)
+{
+    (void)state;
+    struct str text = read_source("docs/configuration.md"), certificate;
+    struct err err = { 0 };
+    char path[160];
+    text = str_skip(text, str_search(text, STR("```yaml\n")) + 8);
+    text = str_take(text, str_search(text, STR("\n```")));
+    text = replace(text, STR("/run/secrets/google"), STR("secret"));
+    snprintf(path, sizeof path, "%s/ca.pem", f.dir);
+    assert_true(file_read(f.arena, path, 100000, &certificate, &err));
+    fixture_write(&f, "private-ca.pem", certificate, 0644);
+    fixture_write(&f, "idp-metadata.pem", certificate, 0644);
+    struct config *c = fixture_load(&f, text);
+    if (!c) fail_msg("%s", fixture_errors(&f).p);
+    config_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -435,6 +513,8 @@ int main(void)
         cmocka_unit_test(test_env_file),
         cmocka_unit_test(test_every_allocation_may_fail),
         cmocka_unit_test(test_reference_lists_every_option),
+        cmocka_unit_test(test_every_option_is_documented),
+        cmocka_unit_test(test_the_example_in_the_manual_loads),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
