@@ -142,22 +142,29 @@ struct str explain(struct arena *a, const struct config *c, const struct explain
 
 struct claim_args {
     struct claim v[CLAIMS_MAX];
-    struct str values[CLAIMS_MAX];
-    size_t n;
+    struct str values[CLAIMS_MAX][CLAIMS_MAX];
+    size_t n, given;
 };
+
+// The same name again adds a value.
+static void add_claim_value(struct claim_args *args, struct str name, struct str value)
+{
+    size_t i = 0;
+    while (i < args->n && !str_eq(args->v[i].name, name)) i++;
+    if (i == args->n) args->v[args->n++] = (struct claim){ name, { args->values[i], 0 } };
+    args->values[i][args->v[i].values.n++] = value;
+}
 
 static bool add_claim(void *context, const char *value)
 {
     struct claim_args *args = context;
     struct str text = str_c(value);
     size_t equals = str_find(text, '=');
-    if (equals == 0 || equals == text.n || args->n == CLAIMS_MAX) {
+    if (equals == 0 || equals == text.n || args->given++ == CLAIMS_MAX) {
         fprintf(stderr, "sallyport explain: --claim expects NAME=VALUE, at most %d times\n", CLAIMS_MAX);
         return false;
     }
-    args->values[args->n] = str_skip(text, equals + 1);
-    args->v[args->n] = (struct claim){ str_take(text, equals), { &args->values[args->n], 1 } };
-    args->n++;
+    add_claim_value(args, str_take(text, equals), str_skip(text, equals + 1));
     return true;
 }
 
@@ -190,7 +197,7 @@ static int run(const struct command *self, int argc, char **argv)
         { .name = "--provider", .value = &r.provider },
         { .name = "--claim", .add = add_claim, .context = &claims },
     };
-    claims.n = 0;
+    claims.n = claims.given = 0;
     if (!args_parse(self, &argc, argv, flags, sizeof flags / sizeof *flags)) return EXIT_USAGE;
     if (argc != 2) return usage_error(self, "expected METHOD and URL");
     if (!r.user && (r.groups || r.provider || claims.n))

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Identity providers.
-#include <unistd.h>
-
 #include "base/url.h"
 #include "gateway/config_parse.h"
 
@@ -117,15 +115,17 @@ void config_parse_issuer(struct loader *l, const struct yaml_node *node, void *f
         *(struct str *)field = text;
 }
 
+// Read and forgotten: what it says is for a verifier to find out.
 static void metadata_file(struct loader *l, const struct yaml_node *node, struct str text, struct provider *p)
 {
     struct str path = config_resolve_path(l, text), content;
     struct err err = { 0 };
-    if (!path.p) return;
-    if (file_read(l->scratch, path.p, LIMIT_SAML_METADATA_BYTES, &content, &err))
+    struct arena *a = arena_new(LIMIT_SAML_METADATA_BYTES + 4096);
+    if (path.p && a && file_read(a, path.p, LIMIT_SAML_METADATA_BYTES, &content, &err))
         p->metadata = path;
     else
-        config_error_at(l, node, "%s", err.detail);
+        config_error_at(l, node, "%s", err.code ? err.detail : "out of memory");
+    arena_free(a);
 }
 
 void config_parse_metadata(struct loader *l, const struct yaml_node *node, void *field)
@@ -154,7 +154,8 @@ void config_parse_ca(struct loader *l, const struct yaml_node *node, void *field
     struct str text;
     if (!config_text(l, node, "the path of a file with certificates", &text)) return;
     struct str path = config_resolve_path(l, text);
-    if (config_pem_file(l, node, path, NULL)) *(struct str *)field = path;
+    config_pem_file(l, node, path,
+                    field); // its content: who serves may not be able to open the file any more
 }
 
 void config_parse_name_id_format(struct loader *l, const struct yaml_node *node, void *field)

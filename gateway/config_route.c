@@ -25,6 +25,10 @@ static bool canonical_prefix(struct loader *l, const struct yaml_node *node, str
         config_error_at(l, node, "requests arrive in another spelling; write \"%.*s\"", STR_FMT(target.path));
         return false;
     }
+    if (path_has_prefix(text, STR("/.sallyport"))) {
+        config_error_at(l, node, "has no effect: the gateway answers everything under /.sallyport itself");
+        return false;
+    }
     while (text.n > 1 && text.p[text.n - 1] == '/') text.n--;
     *ret = text;
     return true;
