@@ -6,8 +6,9 @@
 
 enum { WORD_MAX = 48 };
 
-static void add(struct loader *l, unsigned line, unsigned column, const struct yaml_node *node,
-                const char *fmt, va_list ap)
+__attribute__((format(printf, 5, 0))) static void add(struct loader *l, unsigned line, unsigned column,
+                                                      const struct yaml_node *node, const char *fmt,
+                                                      va_list ap)
 {
     if (l->errors->n == LIMIT_CONFIG_ERRORS) return;
     struct config_error *e = &l->errors->v[l->errors->n++];

@@ -55,7 +55,7 @@ enum kind { KIND_TEXT, KIND_FLAG, KIND_NUMBER };
 
 // Everything that occurs once.
 static const struct field {
-    enum tag tag;
+    uint16_t tag; // enum tag
     enum kind kind;
     size_t offset;
 } fields[] = {
