@@ -18,7 +18,7 @@ struct provider {
     struct str label; // shown to people
     enum protocol protocol;
     size_t index;       // position in config.providers
-    struct str ca_file; // CA for calls to this provider; absent: the system's
+    struct str ca_pem;  // authorities trusted for calls to this provider; absent: the system's
     struct oidc_client oidc;
     struct saml_client saml;
     struct str metadata; // SAML: https URL or path of a file

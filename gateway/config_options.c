@@ -102,9 +102,8 @@ static const struct section section_oidc_claims =
     }
 #define OPTION_CA                                                                                            \
     {                                                                                                        \
-        "ca", OPTION_CUSTOM, AT(ca_file),                                                                    \
-            .kind = "path", .parse = config_parse_ca, .absent = "the system's",                              \
-            .help = "Certificate authorities (PEM) for calls to this provider."                              \
+        "ca", OPTION_CUSTOM, AT(ca_pem), .kind = "path", .parse = config_parse_ca, .absent = "the system's", \
+                                         .help = "Certificate authorities (PEM) for calls to this provider." \
     }
 
 static const struct option saml_provider_options[] = {

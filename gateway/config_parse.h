@@ -129,7 +129,7 @@ void config_parse_issuer(struct loader *l, const struct yaml_node *node, void *i
 void config_parse_metadata(struct loader *l, const struct yaml_node *node, void *provider);
 void config_parse_metadata_certificate(struct loader *l, const struct yaml_node *node, void *pem);
 void config_parse_name_id_format(struct loader *l, const struct yaml_node *node, void *format);
-void config_parse_ca(struct loader *l, const struct yaml_node *node, void *ca_file);
+void config_parse_ca(struct loader *l, const struct yaml_node *node, void *ca_pem);
 void config_parse_algorithms(struct loader *l, const struct yaml_node *node, void *mask);
 void config_parse_routes(struct loader *l, const struct yaml_node *node, void *config);
 void config_parse_prefix(struct loader *l, const struct yaml_node *node, void *path);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "gateway/control.h"
 #include "gateway/ops.h"
 #include "gateway/processes.h"
 #include "gateway/worker.h"
@@ -141,6 +142,7 @@ int gateway_run(const struct gateway_setup *setup)
         log_failure(LOG_ERROR, "gateway.start", &err);
         return 1; // the process ends: the system takes everything back
     }
+    control_ready(setup->control);
     log_message(LOG_INFO, "gateway.ready", "%zu workers", g.nworkers);
     int which;
     do {

@@ -181,7 +181,7 @@ static bool fetch_url(struct document *d, struct err *err)
     struct str url =
         d->kind == DOCUMENT_DISCOVERY ? oidc_discovery_url(a, p->config->oidc.issuer) : document_source(d);
     struct fetch_request r = { .url = url,
-                               .ca_file = p->config->ca_file,
+                               .ca_pem = p->config->ca_pem,
                                .max = document_max(d),
                                .accept = d->kind == DOCUMENT_METADATA
                                              ? "application/samlmetadata+xml, application/xml, text/xml"

@@ -106,7 +106,7 @@ static bool set_headers(struct fetch_private *f, const struct fetch_request *r)
 
 // Redirects are not followed (a redirect is somebody else choosing what we fetch), the environment names no
 // proxy, nothing but http(s).
-static bool set_safety(CURL *e, bool https, struct str ca_file)
+static bool set_safety(CURL *e, bool https, struct str ca_pem)
 {
     unsigned bad = 0;
     bad |= curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, https ? "https" : "http");
@@ -121,8 +121,11 @@ static bool set_safety(CURL *e, bool https, struct str ca_file)
     bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
     bad |= curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     bad |= curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    if (ca_file.p) { // this one and no other
-        bad |= curl_easy_setopt(e, CURLOPT_CAINFO, ca_file.p);
+    if (ca_pem.p) { // this one and no other
+        struct curl_blob blob = { (void *)(uintptr_t)ca_pem.p, ca_pem.n,
+                                  CURL_BLOB_NOCOPY }; // the configuration outlives us
+        bad |= curl_easy_setopt(e, CURLOPT_CAINFO_BLOB, &blob);
+        bad |= curl_easy_setopt(e, CURLOPT_CAINFO, NULL);
         bad |= curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
     }
     return bad == 0;
@@ -155,10 +158,8 @@ static bool fetch_configure(struct fetch_private *f, const struct fetch_request 
     struct url url;
     if (!url_allowed(f->arena, r->url, &url, err)) return false;
     struct str text = arena_str(f->arena, r->url);
-    struct str ca = arena_str(f->arena, r->ca_file);
-    bool copied = text.p && (ca.p || !r->ca_file.p);
     f->easy = curl_easy_init();
-    if (copied && f->easy && set_safety(f->easy, url.https, ca) && set_transfer(f, r, text) &&
+    if (text.p && f->easy && set_safety(f->easy, url.https, r->ca_pem) && set_transfer(f, r, text) &&
         set_headers(f, r))
         return true;
     return err_set(err, ERR_INTERNAL, "a request could not be prepared");

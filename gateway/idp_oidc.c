@@ -87,7 +87,7 @@ static void userinfo_ask(struct flow *f, struct str access_token)
     }
     struct fetch_request r = { .url = f->provider->endpoints.userinfo_endpoint,
                                .authorization = arena_printf(f->arena, "Bearer %.*s", STR_FMT(access_token)),
-                               .ca_file = f->provider->config->ca_file,
+                               .ca_pem = f->provider->config->ca_pem,
                                .accept = "application/json",
                                .max = LIMIT_JSON_BYTES };
     if (!r.authorization.p)
@@ -202,7 +202,7 @@ static void token_ask(struct flow *f, struct str code)
     struct fetch_request r = { .url = f->provider->endpoints.token_endpoint,
                                .body = t.body,
                                .authorization = t.authorization,
-                               .ca_file = f->provider->config->ca_file,
+                               .ca_pem = f->provider->config->ca_pem,
                                .accept = "application/json",
                                .max = LIMIT_JSON_BYTES };
     if (!fetch_start(f->idp, &r, token_answered, f, &err)) flow_fail(f, &err);
