@@ -27,7 +27,7 @@ struct fetch_request {
     struct str url;
     struct str body;          // absent: GET; otherwise a form to POST
     struct str authorization; // value of the header, absent: none
-    struct str ca_file;       // absent: the system's
+    struct str ca_pem;        // absent: the system's
     const char *accept;
     size_t max; // bytes of the answer
 };
@@ -105,7 +105,7 @@ struct document {
     bool stale;     // its address changed while it was in flight
     bool disk_tried;
     int64_t next;         // mono: when to fetch again
-    int64_t last_attempt; // mono, 0: never
+    int64_t last_attempt; // mono, its begin or end; 0: never
     int64_t backoff;      // ms
     // A metadata file as it was when read.
     int64_t file_mtime, file_size;

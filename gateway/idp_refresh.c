@@ -64,6 +64,8 @@ static void schedule(struct document *d, bool good)
     d->backoff = good ? 0 : d->backoff ? d->backoff * 2 : RETRY_MS;
     if (d->backoff > interval) d->backoff = interval;
     d->next = now + (good ? interval : d->backoff);
+    d->last_attempt =
+        now; // an attempt may have lasted longer than RETRY_MS: who waited for it must not start the next
 }
 
 static void document_begin(struct document *d)

@@ -33,8 +33,8 @@ static bool limit(int resource, rlim_t soft, rlim_t hard, struct err *err)
 static bool limits(struct err *err)
 {
     return limit(RLIMIT_CORE, 0, 0, err) && limit(RLIMIT_CPU, SANDBOX_CPU_KILL, SANDBOX_CPU_KILL, err) &&
-           limit(RLIMIT_NOFILE, 4, 4, err) && limit(RLIMIT_NPROC, 0, 0, err) &&
-           (SANITIZED || limit(RLIMIT_AS, LIMIT_VERIFIER_MEMORY, LIMIT_VERIFIER_MEMORY, err));
+           (SANITIZED || (limit(RLIMIT_NOFILE, 4, 4, err) && limit(RLIMIT_NPROC, 0, 0, err) &&
+                          limit(RLIMIT_AS, LIMIT_VERIFIER_MEMORY, LIMIT_VERIFIER_MEMORY, err)));
 }
 
 // Everything that parsing, XML signatures and JOSE need once libraries are initialised, and dying.

@@ -43,12 +43,23 @@ static pid_t fork_child(struct err *err)
     return pid;
 }
 
+// A listener that only another generation has would stay open for as long as this process lives.
+static void close_foreign_listeners(const struct supervisor *s, const struct generation *g)
+{
+    for (const struct bound *b = s->bound; b; b = b->next) {
+        bool ours = b->fd == g->operations_fd;
+        for (size_t i = 0; i < g->config->nlisteners; i++) ours |= b->fd == g->listen_fds[i];
+        if (!ours) close(b->fd);
+    }
+}
+
 static void gateway_child(const struct supervisor *s, const struct generation *g, int control, pid_t parent)
 {
     enum log_level level = LOG_INFO;
     log_level_by_name(g->config->log_level, &level);
     log_init(level, "gateway");
     close(s->signals);
+    close_foreign_listeners(s, g);
     for (const struct generation *o = s->generations; o; o = o->next)
         if (o->control >= 0 && o->control != control) close(o->control);
     unsetenv("NOTIFY_SOCKET"); // only the supervisor speaks to systemd

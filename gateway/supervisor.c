@@ -115,15 +115,21 @@ static void remove_finished(struct supervisor *s)
 static int sleep_for(const struct supervisor *s, int64_t now)
 {
     int64_t at = now + LONGEST_SLEEP;
-    uint64_t watchdog;
     for (const struct generation *g = s->generations; g; g = g->next) {
         int64_t d = generation_deadline(g);
         if (d < at) at = d;
     }
     if (!s->announced && at > now + 1000) at = now + 1000;
-    if (sd_watchdog_enabled(0, &watchdog) > 0 && at > now + (int64_t)watchdog / 3000)
-        at = now + (int64_t)watchdog / 3000;
+    if (s->watchdog && at > s->watchdog_next) at = s->watchdog_next;
     return at <= now ? 0 : (int)(at - now);
+}
+
+// No more often than it is due: a full notification socket would block us.
+static void watchdog(struct supervisor *s, int64_t now)
+{
+    if (!s->watchdog || now < s->watchdog_next) return;
+    s->watchdog_next = now + s->watchdog;
+    sd_notify(0, "WATCHDOG=1");
 }
 
 static void turn(struct supervisor *s)
@@ -144,7 +150,7 @@ static void turn(struct supervisor *s)
     for (struct generation *g = s->generations; g; g = g->next) generation_tick(s, g, now);
     settle(s, now);
     remove_finished(s);
-    sd_notify(0, "WATCHDOG=1");
+    watchdog(s, now);
 }
 
 static void finish(struct supervisor *s)
@@ -170,6 +176,8 @@ int supervisor_run(const char *config_path)
         log_message(LOG_ERROR, "start.failed", "signals: %s", strerror(errno));
         return 1;
     }
+    uint64_t usec = 0;
+    if (sd_watchdog_enabled(0, &usec) > 0) s.watchdog = (int64_t)(usec / 3000);
     while (s.generations) turn(&s);
     finish(&s);
     return 0;

@@ -43,7 +43,8 @@ struct supervisor {
     sigset_t unblocked;
     bool stopping;
     bool announced; // READY=1 was sent
-    int status;
+    int64_t watchdog,
+        watchdog_next; // ms between signs of life for systemd, 0: none wanted; when the next is due
 };
 
 int64_t supervisor_now(void); // ms, monotonic

@@ -40,35 +40,38 @@ static bool write_full(const void *buf, size_t n)
     return true;
 }
 
+enum served { SERVED, SERVED_CLOSED, SERVED_BAD };
+
 // SIGALRM keeps its default action: a message that takes too long ends the process, and with it that one
 // login.
-static bool serve_one(struct verifier *v, struct arena **message, const uint8_t head[VERIFY_FRAME_HEAD],
-                      bool last)
+static enum served serve_one(struct verifier *v, struct arena **message,
+                             const uint8_t head[VERIFY_FRAME_HEAD], bool last)
 {
     size_t n;
-    if (!verify_frame_get(head, &n)) return false;
+    if (!verify_frame_get(head, &n)) return SERVED_BAD;
     char *payload = arena_alloc(*message, n);
-    if (!payload || !read_full(payload, n)) return false;
+    if (!payload) return SERVED_BAD;
+    if (!read_full(payload, n)) return SERVED_CLOSED;
     struct str reply;
-    if (!verifier_answer(v, message, (struct str){ payload, n }, last, &reply)) return false;
+    if (!verifier_answer(v, message, (struct str){ payload, n }, last, &reply)) return SERVED_BAD;
     uint8_t reply_head[VERIFY_FRAME_HEAD];
     verify_frame_put(reply_head, reply.n);
-    return write_full(reply_head, sizeof reply_head) && write_full(reply.p, reply.n);
+    bool sent = write_full(reply_head, sizeof reply_head) && write_full(reply.p, reply.n);
+    return sent && !last ? SERVED : SERVED_CLOSED; // the gateway may have given up meanwhile
 }
 
 // 0: the gateway closed the connection or the CPU time is used; 1: something was wrong.
 static int serve(struct verifier *v, struct arena **message)
 {
     uint8_t head[VERIFY_FRAME_HEAD];
-    bool last = false;
-    while (!last && read_full(head, sizeof head)) {
+    enum served served = SERVED;
+    while (served == SERVED && read_full(head, sizeof head)) {
         alarm(LIMIT_VERIFY_SECONDS);
-        last = sandbox_spent();
-        if (!serve_one(v, message, head, last)) return 1;
+        served = serve_one(v, message, head, sandbox_spent());
         alarm(0);
         arena_clear(*message);
     }
-    return 0;
+    return served == SERVED_BAD ? 1 : 0;
 }
 
 // What libraries load on first use must be there before the doors close.
@@ -76,8 +79,7 @@ static bool warm_up(struct err *err)
 {
     uint8_t byte;
     tzset();
-    OPENSSL_init_crypto(
-        OPENSSL_INIT_LOAD_CONFIG | OPENSSL_INIT_LOAD_CRYPTO_STRINGS | OPENSSL_INIT_ADD_ALL_DIGESTS, NULL);
+    OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);
     if (!crypto_random(&byte, 1)) return err_set(err, ERR_CRYPTO, "no random bytes");
     return saml_init(err);
 }
