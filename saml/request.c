@@ -51,10 +51,12 @@ static struct str idp_for_lasso(struct arena *a, const struct saml_idp *idp)
 static LassoServer *server_new(struct arena *a, const struct saml_sp *sp, const struct saml_idp *idp,
                                struct str sp_metadata)
 {
-    struct str key = arena_str(a, sp->key_pem), certificate = arena_str(a, sp->certificate_pem);
+    struct str key = arena_str(a, sp->key_pem);
     struct str provider = idp_for_lasso(a, idp);
     if (arena_failed(a)) return NULL;
-    LassoServer *server = lasso_server_new_from_buffers(sp_metadata.p, key.p, NULL, certificate.p);
+    // Without a certificate: a query is signed with the key alone, and lasso would take the certificate's
+    // text for a file name at every request, and lose a BIO (192 bytes) over it.
+    LassoServer *server = lasso_server_new_from_buffers(sp_metadata.p, key.p, NULL, NULL);
     if (!server) return NULL;
     server->signature_method = LASSO_SIGNATURE_METHOD_RSA_SHA256; // the default is RSA-SHA1
     if (lasso_server_add_provider_from_buffer(server, LASSO_PROVIDER_ROLE_IDP, provider.p, NULL, NULL) == 0)

@@ -6,9 +6,14 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <lasso/lasso.h>
+#include <seccomp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/encode.h"
 #include "base/url.h"
@@ -276,6 +281,41 @@ static void test_request_follows_our_key(void **state)
     assert_int_equal(err.code, ERR_SAML_SIGNATURE);
 }
 
+// A verifier may open nothing. lasso reads the system's CA certificates whenever it makes a server, and glibc
+// looks for the time zone: both must do without.
+static int without_files(void)
+{
+    static const int refused[] = { SCMP_SYS(open),       SCMP_SYS(openat),  SCMP_SYS(stat),
+                                   SCMP_SYS(newfstatat), SCMP_SYS(access),  SCMP_SYS(socket),
+                                   SCMP_SYS(connect),    SCMP_SYS(readlink) };
+    struct saml_idp *fresh;
+    struct saml_idp_info info;
+    struct err err = { 0 };
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), refused[i], 0) != 0) return 2;
+    if (seccomp_load(filter) != 0) return 3;
+    if (open("/dev/null", O_RDONLY) >= 0) return 4;
+    if (!saml_idp_parse(arena, double_metadata(arena), &client, NOW, &fresh, &info, &err)) return 5;
+    if (!saml_authn_request_url(arena, &sp, &client, fresh, STR(REQUEST_ID), STR_NONE, NOW, &err).p) return 6;
+    struct recipe r = { .sign_assertion = true, .data_cipher = NS_XENC11 "aes256-gcm" };
+    struct saml_expect expect = { STR(REQUEST_ID), NOW };
+    struct saml_login login;
+    struct str text = encode_base64(arena, double_response(arena, &r));
+    return saml_response_verify(arena, &sp, &client, fresh, &expect, text, &login, &err) ? 0 : 7;
+}
+
+static void test_works_without_files(void **state)
+{
+    int status;
+    (void)state;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) _exit(without_files());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_plain_request),
         cmocka_unit_test(test_request_refusals),
         cmocka_unit_test(test_request_follows_our_key),
+        cmocka_unit_test(test_works_without_files),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -247,7 +247,8 @@ static void test_inflate(void **state)
     assert_int_equal(verify(packed(box)), ERR_NONE);
     assert_int_equal(verify(packed(REQUEST)), ERR_SAML_REDIRECT_QUERY);
     assert_int_equal(verify(packed(str_take(box, box.n - 1))), ERR_SAML_REDIRECT_QUERY);
-    assert_int_equal(verify(packed(arena_printf(arena, "%.*sX", STR_FMT(box)))), ERR_SAML_REDIRECT_QUERY);
+    struct str longer = arena_str(arena, (struct str){ box.p, box.n + 1 });
+    assert_int_equal(verify(packed(longer)), ERR_SAML_REDIRECT_QUERY);
     struct str big = { arena_alloc(arena, LIMIT_SAML_MESSAGE_BYTES + 1), LIMIT_SAML_MESSAGE_BYTES };
     memset((char *)(uintptr_t)big.p, ' ', big.n + 1);
     assert_int_equal(verify(packed(deflated(big))), ERR_NONE);
