@@ -104,8 +104,7 @@ bool session_alive(const struct session *s, int64_t idle, int64_t now, struct er
     // forgot.
     if (s->identity.not_after != 0 && now >= s->identity.not_after)
         return err_set(err, ERR_SESSION_EXPIRED, "past the end that the provider set");
-    if (now > s->last_seen && now - s->last_seen > idle)
-        return err_set(err, ERR_SESSION_EXPIRED, "not used for %lld seconds",
-                       (long long)(now - s->last_seen));
+    if (s->last_seen < now - idle)
+        return err_set(err, ERR_SESSION_EXPIRED, "not used for more than %lld seconds", (long long)idle);
     return true;
 }

@@ -33,7 +33,8 @@ static void on_assert(MDB_env *env, const char *msg)
 static int env_configure(struct store *s, int64_t map_bytes)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t map = ((size_t)map_bytes + page - 1) / page * page;
+    s->soft_pages = ((size_t)map_bytes + page - 1) / page;
+    size_t map = (s->soft_pages + store_reserve_pages(s->soft_pages)) * page;
     int rc = mdb_env_set_userctx(s->env, s);
     if (!rc) rc = mdb_env_set_assert(s->env, on_assert);
     if (!rc) rc = mdb_env_set_mapsize(s->env, map);
@@ -42,6 +43,44 @@ static int env_configure(struct store *s, int64_t map_bytes)
     // NOTLS: a reader belongs to its handle, not to its thread. NOSYNC: see store_dir.c.
     if (!rc) rc = mdb_env_open(s->env, s->dir.path, MDB_NOTLS | MDB_NOSYNC, 0600);
     return rc;
+}
+
+// LMDB copies pages to change them: in a map that is full to the brim nothing can be removed either. So new
+// things stop before: there is always room to sign out and to sweep.
+size_t store_reserve_pages(size_t map_pages)
+{
+    return map_pages / 16 > 256 ? map_pages / 16 : 256;
+}
+
+// Pages in LMDB's list of free ones: each record of database 0 begins with their number.
+static int free_pages(MDB_txn *txn, size_t *ret)
+{
+    MDB_cursor *c;
+    MDB_val k, v;
+    size_t n = 0, count;
+    int rc = mdb_cursor_open(txn, 0, &c);
+    if (rc) return rc;
+    while ((rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) == 0) {
+        if (v.mv_size < sizeof count) continue;
+        memcpy(&count, v.mv_data, sizeof count);
+        n += count;
+    }
+    mdb_cursor_close(c);
+    *ret = n;
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+bool store_has_room(struct store *s)
+{
+    MDB_envinfo info;
+    MDB_txn *txn;
+    size_t n = 0;
+    if (mdb_env_info(s->env, &info)) return false;
+    if (info.me_last_pgno < s->soft_pages) return true;
+    if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn)) return false;
+    bool counted = free_pages(txn, &n) == 0;
+    mdb_txn_abort(txn);
+    return counted && info.me_last_pgno < s->soft_pages + n;
 }
 
 static int dbs_open(struct store *s)

@@ -8,6 +8,10 @@
 // ticket was used. So a file `boot` beside the data says in which boot of the machine it was written, or that
 // it was flushed and closed; any other past means: start empty, everybody signs in again.
 //
+// Damage can also come from a failing disk, and LMDB may then crash instead of reporting it. So the marker
+// counts the process deaths in a row: the start after CRASHES_MAX of them begins empty, instead of crashing
+// for ever.
+//
 // During a reload two processes have the store open. A shared lock on the file `users` tells whether one is
 // alone; only who is alone may empty the directory or mark it clean.
 #include <errno.h>
@@ -24,7 +28,7 @@
 #define MARKER_NEW "boot.new"
 #define CLEAN "clean"
 
-enum { MARKER_BYTES = 64 };
+enum { MARKER_BYTES = 64, BOOT_ID_BYTES = 36, CRASHES_MAX = 5 };
 
 static bool dir_fail(struct err *err, const struct store_dir *d, const char *what)
 {
@@ -62,13 +66,11 @@ static ssize_t read_small(int dir, const char *name, char *buf, size_t n)
     return got;
 }
 
-// This boot of the machine; false when the system does not say.
-static bool boot_id(char ret[MARKER_BYTES])
+// This boot of the machine; empty when the system does not say.
+static void boot_id(struct store_dir *d)
 {
-    ssize_t n = read_small(-1, "/proc/sys/kernel/random/boot_id", ret, MARKER_BYTES);
-    if (n < 36) return false;
-    ret[strcspn(ret, "\n")] = '\0';
-    return true;
+    if (read_small(-1, "/proc/sys/kernel/random/boot_id", d->boot, sizeof d->boot) != BOOT_ID_BYTES)
+        d->boot[0] = '\0';
 }
 
 // Durable before anything else is written: otherwise a crash could leave new pages under an old promise.
@@ -82,11 +84,27 @@ static bool marker_write(const struct store_dir *d, const char *text)
     return ok && renameat(d->fd, MARKER_NEW, d->fd, MARKER) == 0 && fsync(d->fd) == 0;
 }
 
-static bool marker_trusted(const struct store_dir *d, const char *boot)
+// Whether the data was flushed and closed, or belongs to this boot and did not crash again and again.
+// *ret_crashes counts the end of the last process as one more if it was unclean.
+static bool marker_trusted(const struct store_dir *d, int *ret_crashes)
 {
     char was[MARKER_BYTES];
+    uint64_t crashes;
+    *ret_crashes = 0;
     if (read_small(d->fd, MARKER, was, sizeof was) <= 0) return false;
-    return strcmp(was, CLEAN) == 0 || (boot[0] && strcmp(was, boot) == 0);
+    struct str rest = str_c(was), boot;
+    if (str_eq_c(rest, CLEAN)) return true;
+    if (!d->boot[0] || !str_cut(&rest, ' ', &boot) || !str_eq_c(boot, d->boot)) return false;
+    if (!str_to_u64(rest, CRASHES_MAX, &crashes) || crashes + 1 >= CRASHES_MAX) return false;
+    *ret_crashes = (int)crashes + 1;
+    return true;
+}
+
+static bool marker_open(const struct store_dir *d, int crashes)
+{
+    char text[MARKER_BYTES];
+    snprintf(text, sizeof text, "%s %d", d->boot[0] ? d->boot : "unknown-boot", crashes);
+    return marker_write(d, text);
 }
 
 static bool remove_file(struct store_dir *d, const char *name, struct err *err)
@@ -102,12 +120,13 @@ bool store_dir_reset(struct store_dir *d, struct err *err)
 
 static bool dir_prepare(struct store_dir *d, struct err *err)
 {
-    char boot[MARKER_BYTES] = "";
-    boot_id(boot);
+    int crashes;
+    boot_id(d);
     // While another process of this boot has the store open, it vouches for what is in it.
-    bool alone = flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0;
-    if (alone && !marker_trusted(d, boot) && !store_dir_reset(d, err)) return false;
-    if (alone && !marker_write(d, boot[0] ? boot : "unknown boot")) return dir_fail(err, d, MARKER);
+    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0) {
+        if (!marker_trusted(d, &crashes) && !store_dir_reset(d, err)) return false;
+        if (!marker_open(d, crashes)) return dir_fail(err, d, MARKER);
+    }
     if (flock(d->lock_fd, LOCK_SH) < 0) return dir_fail(err, d, "lock");
     return file_private(d, "data.mdb", err) && file_private(d, "lock.mdb", err);
 }
@@ -141,6 +160,13 @@ void store_dir_distrust(struct store_dir *d)
 bool store_dir_alone(struct store_dir *d)
 {
     return flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+void store_dir_mark_stable(struct store_dir *d)
+{
+    char was[MARKER_BYTES];
+    // Damage seen by the other process of a reload stays seen.
+    if (read_small(d->fd, MARKER, was, sizeof was) > 0 && !str_ends(str_c(was), STR(" 0"))) marker_open(d, 0);
 }
 
 bool store_dir_mark_clean(struct store_dir *d)

@@ -30,6 +30,7 @@ struct hash {
 // The directory of the environment: its lock and its marker (store_dir.c).
 struct store_dir {
     char path[4096];
+    char boot[37]; // id of this boot of the machine
     int fd, lock_fd;
 };
 // Makes or checks the directory, and empties it when what it holds cannot be trusted.
@@ -41,6 +42,8 @@ bool store_dir_reset(struct store_dir *d, struct err *err);
 void store_dir_distrust(struct store_dir *d);
 // True, and nobody else may come in until store_dir_close, when no other process has the store open.
 bool store_dir_alone(struct store_dir *d);
+// This process has lived for a while: crashes before it do not count any more.
+void store_dir_mark_stable(struct store_dir *d);
 bool store_dir_mark_clean(struct store_dir *d);
 void store_dir_close(struct store_dir *d);
 
@@ -49,7 +52,8 @@ struct store {
     MDB_dbi db[DB_COUNT];
     uint8_t record_key[SEAL_KEY_BYTES], index_key[SEAL_KEY_BYTES];
     struct store_dir dir;
-    _Atomic bool damaged; // a page was not what LMDB expects: never mark the directory clean
+    _Atomic size_t soft_pages; // pages for new sessions; what the map has beyond is for removing them
+    _Atomic bool damaged;      // a page was not what LMDB expects: never mark the directory clean
 
     pthread_mutex_t readers_lock;
     struct store_reader *readers;
@@ -65,6 +69,9 @@ struct store {
 
 // Sets ERR_STORE_FULL or ERR_STORE from LMDB's code; notes damage.
 bool store_fail(struct store *s, struct err *err, int rc, const char *what);
+// Whether new things may be added: the map is used up to the reserve and few pages inside are free.
+bool store_has_room(struct store *s);
+size_t store_reserve_pages(size_t map_pages);
 // Adopts the larger map of another process (MDB_MAP_RESIZED). No transaction of this process may be open
 // meanwhile, so it holds every lock; the caller holds none.
 int store_adopt_map(struct store *s);
@@ -96,6 +103,7 @@ int64_t store_get_int(const uint8_t p[8]);
 struct write {
     struct store *s;
     MDB_txn *txn;
+    enum { ROOM_UNKNOWN, ROOM_YES, ROOM_NO } room; // for new things
 };
 bool store_execute(struct write *w, struct store_op *op);
 // Removes at most SWEEP_SLICE things that ended before `now`.

@@ -174,11 +174,19 @@ static bool create_check(struct write *w, struct store_op *op, struct create *c,
     return c->sealed.p || err_set(&op->err, ERR_TOO_LARGE, "a session could not be sealed");
 }
 
+// False is worth a sweep and another try, so it counts as a broken transaction.
+static bool has_room(struct write *w, struct err *err)
+{
+    if (w->room == ROOM_UNKNOWN) w->room = store_has_room(w->s) ? ROOM_YES : ROOM_NO;
+    return w->room == ROOM_YES || broken(w, err, MDB_MAP_FULL, "room for something new");
+}
+
 static bool session_create(struct write *w, struct store_op *op)
 {
     struct create c = { 0 };
     bool sound = true;
     if (!create_check(w, op, &c, &sound)) return sound;
+    if (!has_room(w, &op->err)) return false;
     int rc = record_insert(w, DB_SESSIONS, &c.key, &c.record, c.sealed);
     for (size_t i = 0; !rc && i < op->nreplay; i++)
         rc = replay_remember(w, &c.replay[i], op->replay[i].until);
@@ -288,6 +296,7 @@ static bool ticket_put(struct write *w, struct store_op *op)
     if (rc != MDB_NOTFOUND) return broken(w, &op->err, rc, "keeping a ticket");
     struct str sealed = record_pack(w->s, w->s->scratch, DB_TICKETS, &key, &r, op->value);
     if (!sealed.p) return err_set(&op->err, ERR_TOO_LARGE, "a ticket could not be sealed") || true;
+    if (!has_room(w, &op->err)) return false;
     rc = record_insert(w, DB_TICKETS, &key, &r, sealed);
     return rc ? broken(w, &op->err, rc, "keeping a ticket") : true;
 }

@@ -2,6 +2,7 @@
 // Reading. A reader keeps one read transaction, reset between uses, so that a read takes no lock that another
 // thread wants and pins no pages afterwards. Its mutex is its own and free except while the map grows.
 #include <string.h>
+#include <unistd.h>
 
 #include "base/encode.h"
 #include "base/limits.h"
@@ -72,6 +73,10 @@ int store_adopt_map(struct store *s)
     for (struct store_reader *r = s->readers; r; r = r->next) pthread_mutex_lock(&r->lock);
     pthread_mutex_lock(&s->txn_lock);
     int rc = mdb_env_set_mapsize(s->env, 0);
+    MDB_envinfo info;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (!rc && mdb_env_info(s->env, &info) == 0)
+        s->soft_pages = info.me_mapsize / page - store_reserve_pages(info.me_mapsize / page);
     pthread_mutex_unlock(&s->txn_lock);
     for (struct store_reader *r = s->readers; r; r = r->next) pthread_mutex_unlock(&r->lock);
     pthread_mutex_unlock(&s->readers_lock);

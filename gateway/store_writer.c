@@ -149,6 +149,7 @@ static void *writer_main(void *arg)
 {
     struct store *s = arg;
     int64_t next_sweep = steady_now(); // at once: the daemon may have been away for long
+    unsigned rounds = 0;
     for (bool stop = false; !stop;) {
         run_all(s, queue_take(s, next_sweep, &stop));
         if (stop || steady_now() < next_sweep) continue;
@@ -156,6 +157,7 @@ static void *writer_main(void *arg)
         if (sweep_once(s)) continue;
         int dead;
         mdb_reader_check(s->env, &dead);
+        if (rounds++ == 1) store_dir_mark_stable(&s->dir);
         next_sweep = steady_now() + SWEEP_SECONDS;
     }
     return NULL;
