@@ -173,7 +173,10 @@ static enum phase_result answer(struct exchange *x)
     case VERDICT_STEP_UP:
     case VERDICT_DENY: break;
     }
-    if (!x->route)
+    bool front_page = str_eq(x->host, x->worker->shared->config->login_host) && str_eq_c(x->target.path, "/");
+    if (!x->route && front_page)
+        answer_redirect(x, STR("/.sallyport/"));
+    else if (!x->route)
         answer_failure(x, ERR_POLICY_NO_ROUTE, "no route for this path");
     else
         answer_failure(x, ERR_POLICY_DENIED, "%s", reason_text(x->decision.reason));
