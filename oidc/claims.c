@@ -149,8 +149,8 @@ static bool add_nested(struct reader *r, const json_t *object, struct strlist na
 {
     for (size_t i = 0; i < names.n; i++) {
         struct str name = names.v[i];
-        if (str_find(name, '.') == name.n || json_object_getn(object, name.p, name.n)) continue;
-        if (str_starts(name, STR("_claim_")) || claim_exists(&r->out, name)) continue;
+        if (str_find(name, '.') == name.n || claim_exists(&r->out, name)) continue;
+        if (str_starts(name, STR("_claim_"))) continue;
         const json_t *value = nested_value(object, name);
         if (value && !add_claim(r, name, value, err)) return false;
     }

@@ -15,10 +15,13 @@ static void *json_alloc(size_t n)
     return p;
 }
 
-// The library's hooks are global; they are set before there are threads.
-static __attribute__((constructor)) void json_use_our_memory(void)
+// The library's hooks are global; they are set before there are threads. So is its secret against hash
+// collisions, which it would otherwise draw from a device file when the first object is made, and a confined
+// process has no files.
+static __attribute__((constructor)) void json_prepare(void)
 {
     json_set_alloc_funcs(json_alloc, mem_free);
+    json_object_seed(0);
 }
 
 static void json_release(void *object)

@@ -80,10 +80,13 @@ struct oidc_tokens {
     struct str id_token;     // as received, for id_token_hint
 };
 // Parses the token endpoint's answer, verifies the ID token in it against the JWKS (signature before any claim) and all claims (OIDC
-// 3.1.3.7), and makes the identity. ERR_OIDC_UNKNOWN_KEY asks the caller to fetch the JWKS again (at most once a minute).
+// 3.1.3.7), and makes the identity. An empty list in the mapping means the usual claim; a mapped name with dots that is no claim
+// leads into nested objects ("realm_access.roles") and becomes a claim of that name. The subject is taken from the ID token
+// alone, never from userinfo. ERR_OIDC_UNKNOWN_KEY asks the caller to fetch the JWKS again (at most once a minute).
 bool oidc_login_verify(struct arena *a, const struct oidc_client *client, const struct oidc_expect *expect,
                        struct str token_response, struct str jwks, struct identity *ret_identity,
                        struct oidc_tokens *ret_tokens, struct err *err);
 // Adds the claims of a userinfo answer (JSON object, `sub` equal to the identity's verified sub; OIDC 5.3.4) and maps again.
+// What the ID token said stays; `email_verified` counts only for the address that it came with.
 bool oidc_userinfo_merge(struct arena *a, const struct oidc_client *client, struct str json, struct identity *id,
                          struct err *err);

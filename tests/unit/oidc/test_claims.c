@@ -205,9 +205,48 @@ static void test_nested_names(void **state)
     const char *dots = "\"resource_access\":{\"my\":{\"x\":1},\"my.app\":{\"roles\":[\"ed\"]}}";
     assert_code(login_as(a, &client, payload_with(a, dots), &id), ERR_NONE);
     assert_list(id.groups, "ed");
+    // Only a dot parts names.
+    names[0] = STR("realm_access.roles");
+    assert_code(login_as(a, &client, payload_with(a, "\"realm\":{\"access.roles\":[\"x\"]}"), &id), ERR_NONE);
+    assert_false(id.groups_known);
     names[0] = STR("_claim_names.groups");
     assert_code(login_as(a, &client, payload_with(a, "\"_claim_names\":{\"groups\":\"x\"}"), &id), ERR_NONE);
     assert_false(id.groups_known);
+}
+
+// What is wrong deep inside is as wrong as at the top.
+static void test_nested_values_are_checked_too(void **state)
+{
+    struct arena *a = *state;
+    struct oidc_client client = test_client();
+    struct str names[] = { STR("contact.mail") };
+    struct identity id;
+    struct sbuf b;
+    client.mapping.email = (struct strlist){ names, 1 };
+    client.mapping.username = (struct strlist){ names, 1 };
+    const char *good = "\"contact\":{\"mail\":\"a@x.org\"}";
+    assert_code(login_as(a, &client, payload_with(a, good), &id), ERR_NONE);
+    assert_str(id.email, "a@x.org");
+    assert_str(id.username, "a@x.org");
+    assert_int_equal(id.nclaims, 4); // iss, sub, aud, and the nested one once
+    const char *control = "\"contact\":{\"mail\":\"a@x.org\\u0007\"}";
+    assert_code(login_as(a, &client, payload_with(a, control), &id), ERR_OIDC_CLAIM);
+    sbuf_init(&b, a, 100000);
+    sbuf_add_c(&b, good);
+    for (size_t i = 0; i < LIMIT_ATTRIBUTES - 3; i++) sbuf_addf(&b, ",\"c%zu\":1", i);
+    assert_code(login_as(a, &client, payload_with(a, sbuf_str(&b).p), &id), ERR_OIDC_CLAIM);
+}
+
+static void test_names_of_claims_are_checked(void **state)
+{
+    struct arena *a = *state;
+    char name[258];
+    memset(name, 'n', 257);
+    name[257] = '\0';
+    struct identity id =
+        identity_of(a, arena_printf(a, "\"\":1,\"a\\u007f\":1,\"%s\":1,\"%s\":1", name, name + 1).p);
+    assert_int_equal(id.nclaims, 4); // iss, sub, aud, and the one of 256 bytes
+    assert_non_null(claim(&id, name + 1));
 }
 
 static void test_mapping_takes_the_first_present(void **state)
@@ -297,6 +336,24 @@ static void test_userinfo_adds(void **state)
     assert_list(claim(&id, "dept")->values, "it");
 }
 
+// Not even when they are mapped to something.
+static void test_userinfo_says_nothing_about_the_login(void **state)
+{
+    struct arena *a = *state;
+    struct oidc_client client = test_client();
+    struct str names[] = { STR("acr"), STR("nonce"), STR("sid") };
+    struct identity id;
+    struct err err = { 0 };
+    client.mapping.username = client.mapping.groups = (struct strlist){ names, 3 };
+    assert_code(login_as(a, &client, STR(PAYLOAD), &id), ERR_NONE);
+    assert_null(id.username.p);
+    struct str answer = STR("{\"sub\":\"248289761001\",\"acr\":\"high\",\"nonce\":\"x\",\"sid\":\"s\"}");
+    assert_true(oidc_userinfo_merge(a, &client, answer, &id, &err));
+    assert_null(id.username.p);
+    assert_null(id.sid.p);
+    assert_false(id.groups_known);
+}
+
 static void test_userinfo_of_somebody_else(void **state)
 {
     struct arena *a = *state;
@@ -360,7 +417,11 @@ static void test_userinfo_is_bounded(void **state)
     struct sbuf b;
     sbuf_init(&b, a, 2 << 20);
     sbuf_add_c(&b, "{\"sub\":\"248289761001\"");
-    for (size_t i = 0; i < LIMIT_ATTRIBUTES - 3; i++) sbuf_addf(&b, ",\"c%zu\":1", i);
+    for (size_t i = 0; i < LIMIT_ATTRIBUTES - 4; i++) sbuf_addf(&b, ",\"c%zu\":1", i);
+    struct identity full = id;
+    assert_code(merge(a, &full, arena_printf(a, "%s}", sbuf_str(&b).p).p), ERR_NONE);
+    assert_int_equal(full.nclaims, LIMIT_ATTRIBUTES);
+    sbuf_add_c(&b, ",\"one_more\":1");
     struct str over = arena_printf(a, "%s}", sbuf_str(&b).p);
     assert_code(merge(a, &id, over.p), ERR_OIDC_CLAIM); // together with the four of the token
     assert_code(merge(a, &id, "{\"sub\":\"248289761001\",\"email\":\"a@evil.com@corp.com\"}"),
@@ -383,10 +444,13 @@ int main(void)
         TEST(test_groups_in_every_shape),
         TEST(test_entra_overage),
         TEST(test_nested_names),
+        TEST(test_nested_values_are_checked_too),
+        TEST(test_names_of_claims_are_checked),
         TEST(test_mapping_takes_the_first_present),
         TEST(test_values_keep_their_spelling),
         TEST(test_the_most_claims),
         TEST(test_userinfo_adds),
+        TEST(test_userinfo_says_nothing_about_the_login),
         TEST(test_userinfo_of_somebody_else),
         TEST(test_userinfo_verifies_only_its_own_address),
         TEST(test_userinfo_is_bounded),

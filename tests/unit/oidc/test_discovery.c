@@ -55,6 +55,15 @@ static void test_http_only_on_this_machine(void **state)
         assert_code(discover_http(a, not_here[i], not_here[i]), ERR_OIDC_DISCOVERY);
         assert_code(discover_http(a, "http://127.0.0.1", not_here[i]), ERR_OIDC_DISCOVERY);
     }
+    // An https issuer gets no http endpoint, and an http issuer elsewhere nothing, whatever its endpoints
+    // are.
+    assert_code(discover_http(a, "https://127.0.0.1", "http://127.0.0.1"), ERR_OIDC_DISCOVERY);
+    assert_code(discover_http(a, "http://idp.example.com", "https://idp.example.com"), ERR_OIDC_DISCOVERY);
+    assert_code(discover_http(a, "http://idp.example.com", "http://127.0.0.1"), ERR_OIDC_DISCOVERY);
+    assert_code(discover_http(a, "ftp://idp.example.com", "https://idp.example.com"), ERR_OIDC_DISCOVERY);
+    assert_code(
+        discover_http(a, "http://127.0.0.1", "http://127.0.0.1.a-host-name-longer-than-an-address.example"),
+        ERR_OIDC_DISCOVERY);
     assert_code(discover_http(a, "https://idp.example.com?x=1", "https://idp.example.com"),
                 ERR_OIDC_DISCOVERY);
     assert_code(discover_http(a, "https://idp.example.com#x", "https://idp.example.com"), ERR_OIDC_DISCOVERY);

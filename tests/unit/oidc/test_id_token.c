@@ -38,6 +38,36 @@ static void test_token_response_vectors(void **state)
     test_vectors("token_response", 30, answer_login);
 }
 
+static void error_detail(struct arena *a, const char *answer, struct err *ret)
+{
+    struct oidc_client client = test_client();
+    struct oidc_expect expect = { STR(NONCE), NOW };
+    struct identity id;
+    struct oidc_tokens tokens;
+    assert_false(oidc_login_verify(a, &client, &expect, str_c(answer), STR("{}"), &id, &tokens, ret));
+    assert_code(ret->code, ERR_OIDC_TOKEN_RESPONSE);
+}
+
+// The endpoint's error code is for the log; free text from outside is not.
+static void test_error_detail_is_one_word(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new(1 << 20);
+    struct err err;
+    char text[66];
+    memset(text, 'x', 65);
+    text[65] = '\0';
+    error_detail(a, "{\"error\":\"invalid_grant\"}", &err);
+    assert_non_null(strstr(err.detail, "invalid_grant"));
+    error_detail(a, "{\"error\":\"no\\nforged line\"}", &err);
+    assert_null(strstr(err.detail, "forged"));
+    error_detail(a, arena_printf(a, "{\"error\":\"%s\"}", text).p, &err);
+    assert_null(strstr(err.detail, "xxx"));
+    error_detail(a, arena_printf(a, "{\"error\":\"%s\"}", text + 1).p, &err);
+    assert_non_null(strstr(err.detail, "xxx"));
+    arena_free(a);
+}
+
 static void test_answers_are_bounded(void **state)
 {
     (void)state;
@@ -195,6 +225,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_claim_vectors),
         cmocka_unit_test(test_token_response_vectors),
+        cmocka_unit_test(test_error_detail_is_one_word),
         cmocka_unit_test(test_answers_are_bounded),
         cmocka_unit_test(test_long_tokens_are_refused),
         cmocka_unit_test(test_at_hash_follows_the_algorithm),

@@ -3,6 +3,7 @@
 #include "tests/unit/oidc/tokens.h"
 
 #include "base/encode.h"
+#include "base/limits.h"
 #include "base/url.h"
 
 // RFC 7636 appendix B.
@@ -84,6 +85,8 @@ static void test_no_request_without_its_protection(void **state)
     l.nonce = STR("");
     assert_null(oidc_authorization_url(a, &client, &p, &l).p);
     l = login;
+    l.code_verifier = STR("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOE/Xk"); // no unreserved character
+    assert_null(oidc_authorization_url(a, &client, &p, &l).p);
     l.code_verifier = STR("short");
     assert_null(oidc_authorization_url(a, &client, &p, &l).p);
     arena_free(a);
@@ -143,6 +146,10 @@ static void test_token_request_needs_everything(void **state)
     assert_false(oidc_token_request(a, &client, &login, STR(""), &r, &err));
     l.code_verifier = STR("short");
     assert_false(oidc_token_request(a, &client, &l, STR("c"), &r, &err));
+    struct str huge = { arena_alloc(a, 65536), 65536 };
+    memset((char *)huge.p, 'x', huge.n);
+    assert_false(oidc_token_request(a, &client, &login, huge, &r, &err));
+    assert_code(err.code, ERR_TOO_LARGE);
     client.client_secret = STR("");
     assert_false(oidc_token_request(a, &client, &login, STR("c"), &r, &err));
     assert_str(r.body, "before");
@@ -191,13 +198,37 @@ static void test_state_first(void **state)
     struct err err = { 0 };
     assert_true(oidc_callback_state(a, STR("error=access_denied&state=a%62c"), &s, &err));
     assert_str(s, "abc");
-    static const char *const bad[] = { "",          "code=x",      "state=a&state=b", "state=",
-                                       "state=%00", "state=a%0ab", "state=%" };
+    static const char *const bad[] = { "",        "code=x",      "state=a&state=b",
+                                       "state=",  "state=%00",   "state=a%0ab",
+                                       "state=%", "state=a%20b", "state=a%7fb" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_false(oidc_callback_state(a, str_c(bad[i]), &s, &err));
         assert_code(err.code, ERR_OIDC_CALLBACK);
     }
     assert_str(s, "abc");
+    arena_free(a);
+}
+
+// The longest that pass; the vectors hold one more.
+static void test_longest_values(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new(1 << 20);
+    struct oidc_client client = test_client();
+    struct oidc_provider p = { 0 };
+    struct oidc_callback c;
+    struct err err = { 0 };
+    char text[LIMIT_URL_BYTES + 1];
+    memset(text, 'x', LIMIT_URL_BYTES);
+    text[LIMIT_URL_BYTES] = '\0';
+    struct str query = arena_printf(a, "state=%.256s&code=%s", text, text);
+    assert_true(oidc_callback_parse(a, query, &client, &p, &c, &err));
+    assert_int_equal(c.state.n, 256);
+    assert_int_equal(c.code.n, LIMIT_URL_BYTES);
+    assert_false(oidc_callback_parse(a, arena_printf(a, "state=s&error=%.64s", text), &client, &p, &c, &err));
+    assert_non_null(strstr(err.detail, "xxx"));
+    assert_false(oidc_callback_parse(a, arena_printf(a, "state=s&error=%.65s", text), &client, &p, &c, &err));
+    assert_null(strstr(err.detail, "xxx"));
     arena_free(a);
 }
 
@@ -229,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_callback_vectors),
         cmocka_unit_test(test_iss_is_compared_even_when_not_announced),
         cmocka_unit_test(test_state_first),
+        cmocka_unit_test(test_longest_values),
         cmocka_unit_test(test_error_detail_is_one_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
