@@ -83,6 +83,15 @@ static void test_explain_names_route_rule_and_lines(void **state)
         "GET https://wiki.example.com/a for bob@example.com from provider other, groups x, staff\n"
         "Route wiki.example.com/ (line 8), policy staff, rule 2 (line 14): allowed. A rule allows "
         "access. [policy.allow_rule]\n");
+    r.groups = NULL;
+    assert_explained(
+        &r, VERDICT_DENY,
+        "GET https://wiki.example.com/a for bob@example.com from provider other, groups not known "
+        "(--groups names them)\n"
+        "Route wiki.example.com/ (line 8), policy staff, rule 2 (line 14): denied. A rule asks for groups, "
+        "and the sign-in service did not say which groups the account has. [policy.groups_unknown] The "
+        "route asks for: group staff and department it; a listed e-mail address.\n");
+    r.groups = "x, staff";
     r.nclaims = 0;
     assert_explained(
         &r, VERDICT_DENY,

@@ -43,6 +43,19 @@ static void make_certificates(const struct fixture *f)
     copy(f, "tls.key", "open.key", 0644);
 }
 
+// A good certificate and one that is not: the second must not be passed over.
+static void make_damaged(const struct fixture *f)
+{
+    char path[160];
+    struct str good;
+    struct err err = { 0 };
+    snprintf(path, sizeof path, "%s/ca.pem", f->dir);
+    if (!file_read(f->arena, path, 100000, &good, &err)) fail_msg("%s", err.detail);
+    struct str both = arena_printf(
+        f->arena, "%.*s-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", STR_FMT(good));
+    fixture_write(f, "damaged.pem", both, 0644);
+}
+
 void fixture_make(struct fixture *f)
 {
     strcpy(f->dir, "/tmp/sallyport-config-XXXXXX");
@@ -51,6 +64,7 @@ void fixture_make(struct fixture *f)
     f->arena = arena_new(64 * 1024 * 1024);
     assert_non_null(f->arena);
     make_certificates(f);
+    make_damaged(f);
     fixture_write(f, "secret", STR("hunter2\n"), 0600);
     fixture_write(f, "secret-open", STR("x\n"), 0644);
     fixture_write(f, "secret-empty", STR("\n"), 0600);

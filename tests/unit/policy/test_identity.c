@@ -186,6 +186,15 @@ static void test_decode_is_bounded(void **state)
     struct wire_writer part;
     wire_init(&part, a, 100);
     wire_put(&part, 19, STR("name"));
+    minimal(&w, a); // values count together, wherever they stand
+    for (size_t i = 0; i < LIMIT_ATTRIBUTE_VALUES; i++) wire_put(&w, 7, STR("g"));
+    wire_put(&w, 10, wire_done(&part));
+    assert_true(identity_decode(a, wire_done(&w), &out, &err));
+    wire_put(&part, 20, STR("one more"));
+    wire_put(&w, 10, wire_done(&part));
+    assert_refused(a, &w);
+    wire_init(&part, a, 100);
+    wire_put(&part, 19, STR("name"));
     minimal(&w, a);
     for (size_t i = 0; i < LIMIT_ATTRIBUTES; i++) wire_put(&w, 10, wire_done(&part));
     assert_true(identity_decode(a, wire_done(&w), &out, &err));

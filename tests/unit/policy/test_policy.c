@@ -170,6 +170,11 @@ static void test_unknown_groups_are_not_no_groups(void **state)
     // A later rule that does not need them still allows.
     struct rule other[] = { allow, { .allow = true, .providers = LIST(S("corp")) } };
     assert_decided(decide(other, 2, &id, "GET", "/"), VERDICT_ALLOW, REASON_ALLOW_RULE, 2);
+    // The first rule that lacked a fact is the one to tell.
+    id.groups_overage = id.groups_known = id.email_verified = false;
+    struct rule both[] = { allow, { .allow = true, .emails = LIST(S("ann@example.com")) } };
+    assert_decided(decide(both, 2, &id, "GET", "/"), VERDICT_DENY, REASON_GROUPS_UNKNOWN, 1);
+    id.groups_known = true;
     // An empty list that was sent is known.
     id.groups_overage = false;
     id.groups.n = 0;
