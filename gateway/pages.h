@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The gateway's own pages. Templates (gateway/pages/*.html) are compiled in; every value is escaped for its place. No
-// script at all, one style sheet and icon served from /.sallyport/assets/, strict CSP, light and dark, phone and keyboard.
+// The gateway's own pages. Templates (gateway/pages/*.html) are compiled in; every value is escaped for its
+// place. No script at all, one style sheet and icon served from /.sallyport/assets/, strict CSP, light and
+// dark, phone and keyboard.
 #pragma once
 
 #include "base/arena.h"
@@ -26,30 +27,34 @@ struct str page_chooser(struct arena *a, const struct page_common *c, const stru
 struct page_row {
     struct str name, value;
 };
-// Who am I: identity rows, groups, session times (already formatted), a sign-out form (POST to /.sallyport/logout).
-struct str page_whoami(struct arena *a, const struct page_common *c, const struct page_row *rows, size_t nrows,
-                       struct strlist groups);
+// Who am I: identity rows, groups, session times (already formatted), a sign-out form (POST to
+// /.sallyport/logout).
+struct str page_whoami(struct arena *a, const struct page_common *c, const struct page_row *rows,
+                       size_t nrows, struct strlist groups);
 // GET of /.sallyport/logout while logged in: asks with a button.
 struct str page_confirm_logout(struct arena *a, const struct page_common *c);
 struct str page_signed_out(struct arena *a, const struct page_common *c, struct str home_href);
 
 struct page_error {
     int status;
-    struct str title;        // "Not allowed"
-    struct str sentence;     // plain
-    struct str requirement;  // 403: what the rule asks for; absent otherwise
-    struct str retry_href;   // absent: no link
+    struct str title;       // "Not allowed"
+    struct str sentence;    // plain
+    struct str requirement; // 403: what the rule asks for; absent otherwise
+    struct str retry_href;  // absent: no link
     struct str retry_label;
-    struct str reason;       // reason code, shown small beside the request id
-    bool offer_sign_out;     // 403 while logged in: "sign in as somebody else"
+    struct str reason;   // reason code, shown small beside the request id
+    bool offer_sign_out; // 403 while logged in: "sign in as somebody else"
 };
 struct str page_error(struct arena *a, const struct page_common *c, const struct page_error *e);
-// JSON for requests that are not page navigations: {"error": reason, "message": sentence, "status": 403, "request_id": ...,
-// "login": url or absent}.
-struct str page_error_json(struct arena *a, const struct page_error *e, struct str request_id, struct str login_href);
+// JSON for requests that are not page navigations: {"error": reason, "message": sentence, "status": 403,
+// "request_id": ..., "login": url or absent}.
+struct str page_error_json(struct arena *a, const struct page_error *e, struct str request_id,
+                           struct str login_href);
 // A title for a status: "Not found".
 const char *page_title(int status);
 
 // A file under /.sallyport/assets/ ("style.css"): false when there is none. Bytes are static.
 bool page_asset(struct str name, struct str *ret_body, const char **ret_content_type);
-// Path of the style sheet with its content hash, for long caching: "/.sallyport/assets/style.<hash>.css".
+// Pages name assets with a hash of their content ("style.0123456789ab.css"), and both names are found. True
+// for the name with the hash: it may be kept for ever (Cache-Control: public, max-age=31536000, immutable).
+bool page_asset_immutable(struct str name);
