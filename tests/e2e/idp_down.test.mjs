@@ -60,7 +60,6 @@ describe('identity providers that are down', () => {
       for (const key of ['corp', 'op']) assert.ok((await request(loginUrl(key), { headers: navigation })).status < 400, key);
       return true;
     }, { ms: 60000, every: 500 });
-    await stage.giveMetadata();
     clients.saml = new Client();
     assertStatus(await samlLogin(clients.saml, stage.url('corp.test', '/echo'), 'ann'), 200);
     clients.oidc = new Client();

@@ -171,7 +171,7 @@ describe('forwarding', () => {
     const { lines } = await gateway.accessDuring(() => request(open('/echo?q=1')));
     assert.equal(lines.length, 1);
     const [l] = lines;
-    for (const field of ['time', 'level', 'event', 'request_id', 'client', 'host', 'method', 'path', 'status', 'bytes', 'duration']) assert.ok(l[field] !== undefined, `${field} in ${JSON.stringify(l)}`);
+    for (const field of ['time', 'level', 'event', 'request_id', 'client', 'host', 'method', 'path', 'status', 'bytes', 'duration_ms']) assert.ok(l[field] !== undefined, `${field} in ${JSON.stringify(l)}`);
     assert.equal(l.path, '/echo');
     assert.equal(l.status, 200);
     assert.equal(l.host, 'open.test');

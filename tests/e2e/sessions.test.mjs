@@ -16,7 +16,7 @@ describe('sessions', () => {
   let stage;
   let gateway;
   before(async () => {
-    stage = await Stage.start('sessions', { oidc: { op: {} } });
+    stage = await Stage.start('sessions', { oidc: { op: {}, other: {} }, apps: { providers: ['op'] } });
     ({ gateway } = stage);
   });
   after(() => stage?.close());
@@ -108,15 +108,34 @@ describe('sessions', () => {
   });
 
   it('a login gives a new session, and a planted one dies', async () => {
-    const planted = await signedIn('bob', stage.url('members.test', '/echo'));
-    assertStatus(await planted.get(stage.url('members.test', '/echo')), 200);
+    const members = stage.url('members.test', '/echo');
+    const loginWith = (key) => stage.url('members.test', `/.sallyport/login?idp=${key}&rd=${encodeURIComponent(members)}`);
+    const planted = await signedIn('bob', loginWith('op'));
+    assertStatus(await planted.get(members), 200);
     const victim = new Client(); // with bob's cookies, the provider's ones excepted
     for (const host of [LOGIN, 'members.test']) victim.jar.set(host, new Map(planted.jar.get(host)));
-    const login = stage.url(LOGIN, `/.sallyport/login?idp=op&rd=${encodeURIComponent(stage.url('members.test', '/echo'))}`);
-    assertStatus(await oidcLogin(victim, login, 'ann'), 200);
-    assert.equal((await echo(victim, stage.url('members.test', '/echo'))).headers['x-sallyport-email'], 'ann@example.com');
+    assertStatus(await oidcLogin(victim, loginWith('other'), 'ann'), 200);
+    assert.equal((await echo(victim, members)).headers['x-sallyport-email'], 'ann@example.com');
     for (const host of [LOGIN, 'members.test']) assert.notEqual(sessionOf(victim, host), sessionOf(planted, host), host);
-    await assertOutside(planted, stage.url('members.test', '/echo'));
+    await assertOutside(planted, members);
+  });
+
+  it('a cookie planted on an application alone is replaced by the login', async () => {
+    const planted = await signedIn('bob', stage.url('op.test', '/echo'));
+    const victim = new Client();
+    victim.jar.set('op.test', new Map(planted.jar.get('op.test')));
+    const login = stage.url('op.test', `/.sallyport/login?idp=op&rd=${encodeURIComponent(stage.url('op.test', '/echo'))}`);
+    assertStatus(await oidcLogin(victim, login, 'ann'), 200);
+    assert.equal((await echo(victim, stage.url('op.test', '/echo'))).headers['x-sallyport-email'], 'ann@example.com');
+    assert.notEqual(sessionOf(victim, 'op.test'), sessionOf(planted, 'op.test'));
+  });
+
+  it('a link to the login host that names an application leads there', async () => {
+    const link = stage.url(LOGIN, `/.sallyport/login?idp=op&rd=${encodeURIComponent(wiki())}`);
+    const client = new Client();
+    assertStatus(await oidcLogin(client, link, 'ann'), 200);
+    const again = await client.open(link);
+    assert.equal(assertStatus(again, 200, 'signed in already').url, wiki());
   });
 
   it('a ticket works once, in the browser that asked, on its host', async () => {
@@ -186,7 +205,7 @@ describe('sessions', () => {
     const busy = await signedIn();
     const begun = Date.now();
     await sleep(4500);
-    await assertReason(gateway, ['session.expired', 'session.unknown', 'policy.login'], () => assertOutside(idle, wiki()));
+    await assertReason(gateway, ['session.expired', 'session.unknown', 'policy.not_logged_in'], () => assertOutside(idle, wiki()));
     const busy2 = await signedIn();
     while (Date.now() - begun < 13000) {
       const res = await busy2.get(wiki());

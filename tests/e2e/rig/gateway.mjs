@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The daemon under test: writes its configuration, starts and stops it, reads its log and looks at its processes.
 import { execFileSync } from 'node:child_process';
-import { chownSync, existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { chownSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { request } from './http.mjs';
-import { portAnswers, until } from './world.mjs';
+import { portAnswers, sleep, until } from './world.mjs';
 
-const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
-export const SALLYPORT = process.env.SALLYPORT ?? `${process.env.BUILD ?? `${ROOT}/build`}/sallyport`;
-export const haveGateway = existsSync(SALLYPORT);
+const SALLYPORT = process.env.SALLYPORT ?? fileURLToPath(new URL('../../../build/sallyport', import.meta.url));
 
 const USER = 'nobody'; // whom the daemon becomes when the tests run as root
 
@@ -23,7 +21,7 @@ const sanitizers = {
 
 export class Gateway {
   constructor(world, { port, opsPort }) {
-    Object.assign(this, { world, port, opsPort, generation: 0, earlier: '' });
+    Object.assign(this, { world, port, opsPort, generation: 0, earlier: '', log: [], read: 0 });
     this.configFile = world.path('sallyport.yaml');
     this.state = world.mkdir('state', 0o700);
     if (isRoot) chownSync(this.state, idOf(USER), -1);
@@ -46,7 +44,7 @@ export class Gateway {
   async start() {
     const [env, name] = [{ ...process.env, ...sanitizers, ...this.env }, `sallyport-${this.generation++}`];
     this.process = await this.world.start(name, SALLYPORT, ['serve', '--config', this.configFile], {
-      env, port: this.port, ms: 30000, ready: async () => this.gatewayPid() !== undefined,
+      env, port: this.port, ms: 30000, ready: (p) => { this.process = p; return this.gatewayPid() !== undefined; },
     });
     return this;
   }
@@ -71,26 +69,40 @@ export class Gateway {
     return this.output.split('\n').filter((l) => /Sanitizer|runtime error:|Assertion .* failed|SUMMARY:/.test(l));
   }
 
-  lines() {
-    return this.output.split('\n').filter(Boolean).flatMap((line) => {
-      try { return [JSON.parse(line)]; } catch { return []; }
-    });
+  // The whole lines of the log so far: { text, json }, json undefined for what is none. Each is parsed once.
+  parsed() {
+    const all = this.output;
+    for (let end; (end = all.indexOf('\n', this.read)) >= 0; this.read = end + 1) {
+      const text = all.slice(this.read, end);
+      let json;
+      try { json = JSON.parse(text); } catch { /* said by notJson */ }
+      if (text) this.log.push({ text, json });
+    }
+    return this.log;
   }
 
-  notJson() {
-    return this.output.split('\n').slice(0, -1).filter((line) => {
-      try { return typeof JSON.parse(line) !== 'object'; } catch { return true; }
-    });
-  }
-
+  lines() { return this.parsed().map((l) => l.json).filter(Boolean); }
+  notJson() { return this.parsed().filter((l) => typeof l.json !== 'object').map((l) => l.text); }
   access() { return this.lines().filter((l) => l.event === 'access'); }
 
-  // Runs `f` and gives the access lines written because of it.
-  async accessDuring(f, { ms = 3000, atLeast = 1 } = {}) {
+  // A line is written when its answer has been sent, so the reader of the answer may be first.
+  async settle(quiet = 60, ms = 600) {
+    const end = Date.now() + ms;
+    for (let n = -1; n !== this.access().length && Date.now() < end;) {
+      n = this.access().length;
+      await sleep(quiet);
+    }
+  }
+
+  // Runs `f` and gives the access lines written because of it; with `wanted`, does not wait longer than for that.
+  async accessDuring(f, wanted = () => false) {
+    await this.settle();
     const before = this.access().length;
     const result = await f();
-    await until('the access line', () => this.access().length >= before + atLeast, { ms }).catch(() => {});
-    return { result, lines: this.access().slice(before) };
+    const lines = () => this.access().slice(before);
+    await until('the access line', () => lines().some(wanted) || (lines().length && wanted.length === 0), { ms: 3000, every: 10 }).catch(() => {});
+    if (wanted.length === 0) await this.settle();
+    return { result, lines: lines() };
   }
 
   processes() {

@@ -26,7 +26,7 @@ export function request(url, { method = 'GET', headers = {}, body, agent = false
     });
     req.setTimeout(TIMEOUT, () => req.destroy(new Error(`no answer from ${url} within ${TIMEOUT} ms`)));
     req.on('error', reject);
-    if (body && typeof body.pipe === 'function') body.pipe(req);
+    if (body && typeof body.pipe === 'function') body.on('error', (e) => req.destroy(e)).pipe(req);
     else req.end(body);
   });
 }

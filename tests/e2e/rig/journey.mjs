@@ -75,15 +75,11 @@ export function assertRefused(res, status, what = '') {
   return res.body;
 }
 
-// The reason codes of the access lines that `f` causes.
-export async function reasonsDuring(gateway, f) {
-  const { result, lines } = await gateway.accessDuring(f);
-  return { result, reasons: lines.map((l) => l.reason).filter(Boolean), lines };
-}
-
+// Runs `f`; one of the access lines that it causes has this reason code.
 export async function assertReason(gateway, wanted, f) {
-  const { result, reasons, lines } = await reasonsDuring(gateway, f);
-  assert.ok(reasons.some((r) => [].concat(wanted).includes(r)), `wanted reason ${wanted}, the log says ${JSON.stringify(lines)}`);
+  const reasons = [].concat(wanted);
+  const { result, lines } = await gateway.accessDuring(f, (line) => reasons.includes(line.reason));
+  assert.ok(lines.some((l) => reasons.includes(l.reason)), `wanted reason ${wanted}, the log says ${JSON.stringify(lines)}`);
   return result;
 }
 

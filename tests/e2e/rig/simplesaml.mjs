@@ -107,6 +107,7 @@ export async function startSimpleSaml(world, leaf, { options = {}, spFiles = [],
   server {
     listen 127.0.0.1:${tlsPort} ssl;
     ssl_certificate ${leaf.cert}; ssl_certificate_key ${leaf.key};
+    location /simplesaml/resources/ { alias ${WWW}/resources/; types { text/css css; text/javascript js; image/png png; } }
     location / { proxy_pass http://127.0.0.1:${phpPort}; proxy_set_header Host localhost:${tlsPort}; }
   }`, tlsPort),
       ];

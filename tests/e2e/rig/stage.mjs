@@ -4,8 +4,6 @@ import { writeFileSync } from 'node:fs';
 import { startBackend } from './backend.mjs';
 import { startBrowser } from './browser.mjs';
 import { Gateway } from './gateway.mjs';
-import { assertStatus } from './journey.mjs';
-import { request } from './http.mjs';
 import { startNginxBackend } from './nginx.mjs';
 import { startOidc } from './oidc.mjs';
 import { startSimpleSaml } from './simplesaml.mjs';
@@ -20,9 +18,9 @@ const policies = {
   members: [{ allow: { groups: ['staff', 'guests'] } }],
 };
 
-const routesFor = (backend, nginx, providers) => [
-  { host: 'wiki.test', backends: [backend.url], policy: 'staff' },
-  { host: 'blog.test', backends: [backend.url], policy: 'staff' },
+const routesFor = (backend, nginx, providers, apps) => [
+  { host: 'wiki.test', backends: [backend.url], policy: 'staff', ...apps },
+  { host: 'blog.test', backends: [backend.url], policy: 'staff', ...apps },
   { host: 'members.test', backends: [backend.url], policy: 'members' },
   { host: 'open.test', backends: [backend.url], policy: 'public' },
   ...(nginx ? [{ host: 'nginx.test', backends: [nginx.url], policy: 'staff' }] : []),
@@ -32,6 +30,7 @@ const routesFor = (backend, nginx, providers) => [
 // `saml`: { key: options of startSimpleSaml + { provider: more keys of the provider's configuration, same: key of a provider
 // whose server this one shares } }
 // `oidc`: { key: { auth, alg, provider: more } }, all at one provider process
+// `apps`: more keys of the routes of wiki.test and blog.test
 export class Stage {
   static async start(name, options = {}) {
     const stage = new Stage();
@@ -45,7 +44,7 @@ export class Stage {
     return stage;
   }
 
-  async build({ saml = {}, oidc = {}, oidcSetup = {}, nginx = false, routes = () => [], policies: morePolicies = {}, config = {}, idps = true, start = true }) {
+  async build({ saml = {}, oidc = {}, oidcSetup = {}, nginx = false, apps = {}, routes = () => [], policies: morePolicies = {}, config = {}, idps = true, start = true }) {
     const { world } = this;
     this.ca = await makeCa(world);
     this.edge = await makeLeaf(world, this.ca, 'edge', ['login.test', '*.test']);
@@ -62,10 +61,16 @@ export class Stage {
       login: { host: LOGIN },
       listen: [{ address: `127.0.0.1:${this.gateway.port}`, tls: { certificates: [{ cert: this.edge.cert, key: this.edge.key }] } }],
       identity_providers: identityProviders,
-      routes: [...routesFor(this.backend, this.nginx, this.providers), ...routes(this)],
+      routes: [...routesFor(this.backend, this.nginx, this.providers, apps), ...routes(this)],
       policies: { ...policies, ...morePolicies },
       ...config,
     });
+    // As an operator does: our metadata from the command line, to the SAML providers, before anything runs.
+    if (Object.keys(this.saml).length) {
+      const cli = await this.gateway.cli('metadata', '--config', this.gateway.configFile);
+      if (cli.code !== 0) throw new Error(`sallyport metadata: ${cli.stderr}`);
+      writeFileSync(this.spFile, cli.stdout);
+    }
     if (start) {
       await this.gateway.start();
       if (idps) await this.providersReady();
@@ -99,16 +104,8 @@ export class Stage {
     }]));
   }
 
-  // What an operator does once: wait for the providers, and give our metadata to the SAML ones.
   async providersReady() {
-    if (Object.keys(this.saml).length) await this.giveMetadata();
     for (const key of this.providers) await this.gateway.loginsWork(key);
-  }
-
-  async giveMetadata() {
-    const res = assertStatus(await request(this.url(LOGIN, '/.sallyport/saml/metadata')), 200, 'SP metadata');
-    writeFileSync(this.spFile, res.body);
-    return res.body;
   }
 
   callback(key) { return this.url(LOGIN, `/.sallyport/oidc/${key}/callback`); }

@@ -12,7 +12,7 @@ const PORT_LAST = 23999;
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Polls until `probe` gives something true; the last failure is part of the message.
+// Polls until `probe` gives something true; the last failure is part of the message. An error that is `final` ends it.
 export async function until(what, probe, { ms = 15000, every = 50 } = {}) {
   const end = Date.now() + ms;
   let last = '';
@@ -21,6 +21,7 @@ export async function until(what, probe, { ms = 15000, every = 50 } = {}) {
       const value = await probe();
       if (value) return value;
     } catch (e) {
+      if (e.final) throw e;
       last = `: ${e.message}`;
     }
     if (Date.now() > end) throw new Error(`gave up waiting for ${what}${last}`);
@@ -119,7 +120,7 @@ export class World {
     if (port || ready) {
       try {
         await until(`${name} to answer`, async () => {
-          if (p.status) throw new Error(`it ended (${JSON.stringify(p.status)}): ${p.output.slice(-2000)}`);
+          if (p.status) throw Object.assign(new Error(`${name} ended: ${JSON.stringify(p.status)}`), { final: true });
           return (!port || await portAnswers(port)) && (!ready || await ready(p));
         }, { ms });
       } catch (e) {
