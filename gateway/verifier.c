@@ -6,8 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <jansson.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 
 #include "base/crypto.h"
 #include "base/log.h"
@@ -79,6 +79,7 @@ static bool warm_up(struct err *err)
 {
     uint8_t byte;
     tzset();
+    json_object_seed(0); // from the kernel; in the sandbox it would fall back to the clock
     OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);
     if (!crypto_random(&byte, 1)) return err_set(err, ERR_CRYPTO, "no random bytes");
     return saml_init(err);
@@ -89,6 +90,7 @@ int verifier_run(void)
     struct err err = { 0 };
     log_init(LOG_INFO, "verifier");
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN); // Ctrl-C reaches every process of a terminal; who is signing in may finish
     if (!warm_up(&err) || !sandbox_enter(&err)) {
         log_failure(LOG_ERROR, "verifier.start", &err);
         return 1;
