@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What only the whole configuration shows: references, options without effect, what is missing. The n-th
 // route, provider and policy of the draft is the n-th member of its node.
+#include <sys/stat.h>
+
 #include "gateway/config_parse.h"
 
 static const struct yaml_node *member(struct loader *l, const char *list, size_t index)
@@ -181,6 +183,16 @@ static void check_session(struct loader *l)
                         "session.idle must not be longer than session.lifetime: it would have no effect");
 }
 
+// The directory is made on the first start; something else in its place is a mistake.
+static void check_state(struct loader *l)
+{
+    const struct yaml_node *state = yaml_get(l->root, "state");
+    struct stat st;
+    if (state && l->draft->config.state_dir.p && stat(l->draft->config.state_dir.p, &st) == 0 &&
+        !S_ISDIR(st.st_mode))
+        config_error_at(l, state, "expected a directory, %s is none", l->draft->config.state_dir.p);
+}
+
 static void check_saml(struct loader *l)
 {
     const struct config *c = &l->draft->config;
@@ -204,6 +216,7 @@ void config_check(struct loader *l)
     check_policies(l);
     if (!has_errors_under(l, STR("routes"))) check_unused(l); // a misspelt reference is one mistake, not two
     check_session(l);
+    check_state(l);
     check_saml(l);
     config_check_coverage(l);
 }

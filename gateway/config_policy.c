@@ -110,19 +110,51 @@ static void parse_rule(struct loader *l, const struct yaml_node *node, struct ru
     if (body->kind == YAML_MAP && l->errors->n == before) check_rule(l, body, r);
 }
 
-static bool no_condition(const struct rule *r)
+static bool same_list(struct strlist a, struct strlist b)
 {
-    return r->allow && r->is_public && r->methods.n == 0 && r->paths.n == 0;
+    if (a.n != b.n) return false;
+    for (size_t i = 0; i < a.n; i++)
+        if (!strlist_has(b, a.v[i])) return false;
+    return true;
+}
+
+static bool same_claims(const struct rule *a, const struct rule *b)
+{
+    if (a->nclaims != b->nclaims) return false;
+    for (size_t i = 0; i < a->nclaims; i++)
+        if (!str_eq(a->claims[i].name, b->claims[i].name) ||
+            !same_list(a->claims[i].values, b->claims[i].values))
+            return false;
+    return true;
+}
+
+static bool same_conditions(const struct rule *a, const struct rule *b)
+{
+    return same_list(a->groups, b->groups) && same_list(a->emails, b->emails) &&
+           same_list(a->email_domains, b->email_domains) && same_list(a->providers, b->providers) &&
+           same_list(a->methods, b->methods) && same_list(a->paths, b->paths) && same_claims(a, b);
+}
+
+// Whether nothing that gets past `first` can meet `second`. A public rule is for more visitors than one that
+// is not.
+static bool hides(const struct rule *first, const struct rule *second)
+{
+    static const struct rule anything = { 0 };
+    if (first->allow && first->is_public && same_conditions(first, &anything)) return true;
+    bool more_visitors = first->allow && !first->is_public && second->is_public;
+    return same_conditions(first, second) && !more_visitors;
 }
 
 static void check_order(struct loader *l, const struct yaml_node *node, const struct policy *p)
 {
-    const struct yaml_node *item = node->first;
-    for (size_t i = 0; i + 1 < p->nrules && item; i++, item = item->next) {
-        if (!no_condition(&p->rules[i])) continue;
-        config_error_at(l, item->next, "this rule is never reached: the one in line %u allows everyone",
-                        p->rules[i].line);
-        return;
+    for (const struct yaml_node *item = node->first; item && item->index < p->nrules; item = item->next) {
+        for (size_t i = 0; i < item->index; i++) {
+            if (!hides(&p->rules[i], &p->rules[item->index])) continue;
+            config_error_at(l, item,
+                            "this rule is never reached: the one in line %u comes first for everybody",
+                            p->rules[i].line);
+            return;
+        }
     }
 }
 
