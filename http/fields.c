@@ -39,11 +39,8 @@ static enum field_id find(const char *p, size_t n)
 #define LENGTH(n)                                                                                            \
     case n:                                                                                                  \
         return match(p, n);
-#define LENGTHS_OF_TEN(n)                                                                                    \
-    LENGTH(n)                                                                                                \
-    LENGTH(n + 1)                                                                                            \
-    LENGTH(n + 2) LENGTH(n + 3) LENGTH(n + 4) LENGTH(n + 5) LENGTH(n + 6) LENGTH(n + 7) LENGTH(n + 8)        \
-        LENGTH(n + 9)
+#define LENGTHS_OF_FIVE(n) LENGTH(n) LENGTH(n + 1) LENGTH(n + 2) LENGTH(n + 3) LENGTH(n + 4)
+#define LENGTHS_OF_TEN(n) LENGTHS_OF_FIVE(n) LENGTHS_OF_FIVE(n + 5)
         LENGTHS_OF_TEN(1)
         LENGTHS_OF_TEN(11)
         LENGTHS_OF_TEN(21)

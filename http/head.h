@@ -43,10 +43,10 @@ struct http_fields {
 };
 
 struct http_request_head {
-    struct str method; // token, case kept; never CONNECT
-    struct str target; // as received: origin-form, absolute-form, or "*" (OPTIONS only)
-    struct str host;   // value of the one Host field, not empty, its bytes possible in a host and port;
-                     // absolute-form must have the same authority. http_host_parse makes it canonical
+    struct str method;     // token, case kept; never CONNECT
+    struct str target;     // as received: origin-form, absolute-form, or "*" (OPTIONS only)
+    struct str host;       // value of the one Host field, not empty, its bytes possible in a host and port;
+                           // absolute-form must have the same authority. http_host_parse makes it canonical
     struct str path_query; // origin-form part of the target ("*" for OPTIONS *)
     int minor;             // HTTP/1.minor: 0 or 1
     struct http_fields fields;

@@ -87,6 +87,12 @@ static void test_number_is_bounded(void **state)
     const char *ours = "__Host-sallyport=x";
     assert_str(cookie_get(with(many(a, LIMIT_COOKIES - 1, ours).p, NULL), OURS), "x");
     assert_null(cookie_get(with(many(a, LIMIT_COOKIES, ours).p, NULL), OURS).p);
+    struct cookie_iter it = { .fields = with(many(a, 3 * LIMIT_COOKIES, ours).p, NULL) };
+    struct cookie c;
+    size_t n = 0;
+    while (n <= LIMIT_COOKIES && cookie_next(&it, &c)) n++;
+    assert_int_equal(n, LIMIT_COOKIES);
+    assert_true(it.too_many);
     // A second value behind the limit makes the first no better.
     assert_null(cookie_get(with(ours, many(a, LIMIT_COOKIES, "__Host-sallyport=y").p), OURS).p);
     // What is taken out is taken out wherever it is.

@@ -150,7 +150,9 @@ static void test_list(void **state)
     assert_str(http_fields_value(&f, FIELD_COOKIE), "a=1");
     f.v[0].removed = true;
     assert_str(http_fields_value(&f, FIELD_COOKIE), "b=1");
+    assert_true(http_fields_add(&f, FIELD_DATE, STR("Date"), STR("now")));
     http_fields_remove(&f, FIELD_COOKIE);
+    assert_str(http_fields_value(&f, FIELD_DATE), "now");
     assert_null(http_fields_get(&f, FIELD_COOKIE));
     assert_null(http_fields_value(&f, FIELD_COOKIE).p);
     assert_true(http_fields_set(&f, FIELD_X_FORWARDED_USER, STR("ann")));

@@ -180,6 +180,8 @@ static void test_keep_alive(void **state)
     assert_false(keeps_alive("1.1", "Connection: x,CLOSE ,keep-alive\r\n"));
     assert_false(keeps_alive("1.1", "Connection: keep-alive\r\nConnection: close\r\n"));
     assert_true(keeps_alive("1.1", "Connection: closed\r\n"));
+    assert_true(keeps_alive("1.1", "X-A: close\r\n"));
+    assert_true(keeps_alive("1.1", "Keep-Alive: close\r\n"));
     assert_true(keeps_alive("1.0", "Connection: Keep-Alive\r\n"));
     assert_false(keeps_alive("1.0", "Connection: Keep-Alive, close\r\n"));
 }
@@ -191,6 +193,8 @@ static void test_upgrade_needs_both_fields(void **state)
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n");
     assert_true(request.upgrade);
     accept_request("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n\r\n");
+    assert_false(request.upgrade);
+    accept_request("GET / HTTP/1.1\r\nHost: a\r\nConnection: x\r\nUpgrade: websocket\r\n\r\n");
     assert_false(request.upgrade);
     accept_request("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n");
     assert_false(request.upgrade);
@@ -250,6 +254,9 @@ static void test_size_limit_is_exact(void **state)
     assert_int_equal(err.code, ERR_HTTP_HEADERS_TOO_LARGE);
     struct str part = str_take(head_of(a, LIMIT_HEAD_BYTES), LIMIT_HEAD_BYTES - 1);
     assert_int_equal(parse_whole(parse_request, part, &err), HTTP_MORE);
+    part = str_take(head_of(a, LIMIT_HEAD_BYTES + 1), LIMIT_HEAD_BYTES);
+    assert_int_equal(parse_whole(parse_request, part, &err),
+                     HTTP_BAD); // waiting for more would be waiting for ever
     arena_free(a);
 }
 

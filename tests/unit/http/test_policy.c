@@ -109,6 +109,7 @@ static void test_connection_names_are_removed(void **state)
     (void)state;
     request("X-Hop: 1\nConnection: close, x-HOP ,,\nConnection: x-other\nX-Other: 2\nX-Stay: 3", false,
             "X-Stay: 3");
+    request("X-A: X-Stay\nX-Stay: 1", false, "X-A: X-Stay\nX-Stay: 1");
     // Also when it comes before what it names, and when a trusted proxy passed it on.
     request("Connection: X-Hop\nX-Hop: 1", true, "");
 }
@@ -184,6 +185,10 @@ static void test_secure_framing(void **state)
     // Not a directive of that name.
     http_secure_response(with("Content-Security-Policy: report-uri /frame-ancestors; frame-ancestorsx y"),
                          SECURE_BALANCED);
+    assert_str(http_fields_value(&fields, FIELD_X_FRAME_OPTIONS), "SAMEORIGIN");
+    http_secure_response(
+        with("X-A: frame-ancestors *\nContent-Security-Policy-Report-Only: frame-ancestors *"),
+        SECURE_BALANCED);
     assert_str(http_fields_value(&fields, FIELD_X_FRAME_OPTIONS), "SAMEORIGIN");
     // frame-ancestors would overrule the application's own choice.
     http_secure_response(with("X-Frame-Options: SAMEORIGIN"), SECURE_STRICT);
