@@ -126,13 +126,19 @@ struct ops *ops_start(const struct ops_setup *setup, struct err *err)
     return NULL;
 }
 
-// Without the quiesce, stopping would close the listening socket and could shut it down for every process
-// that shares it.
+// Gives the listening socket back: else stopping would close it and could shut it down for every process that
+// shares it.
+void ops_quiesce(struct ops *o)
+{
+    if (!o->quiet) MHD_quiesce_daemon(o->daemon);
+    o->quiet = true;
+}
+
 void ops_stop(struct ops *o)
 {
     if (!o) return;
     if (o->daemon) {
-        MHD_quiesce_daemon(o->daemon);
+        ops_quiesce(o);
         MHD_stop_daemon(o->daemon);
     }
     store_reader_free(o->reader);

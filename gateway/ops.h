@@ -26,4 +26,7 @@ struct ops;
 // The descriptor stays the caller's: it goes on listening after ops_stop, for the next generation. `setup` is
 // copied, what it points to must live until ops_stop.
 struct ops *ops_start(const struct ops_setup *setup, struct err *err);
-void ops_stop(struct ops *o); // answers what is under way; NULL is accepted
+// Takes no new connections: for a generation that was replaced and drains, since its successor answers on the
+// same socket.
+void ops_quiesce(struct ops *o);
+void ops_stop(struct ops *o); // connections under way are closed; NULL is accepted

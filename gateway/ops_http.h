@@ -11,6 +11,7 @@ enum { OPS_BODY_BYTES = 4096, OPS_ARENA_BYTES = 8 * 1024 * 1024, OPS_ANSWER_BYTE
 struct ops {
     struct ops_setup setup;
     struct MHD_Daemon *daemon;
+    bool quiet;                  // takes no new connections
     struct store_reader *reader; // of the listener's thread
 };
 

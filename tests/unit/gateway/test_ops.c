@@ -504,6 +504,28 @@ static void test_the_socket_goes_on_after_stop(void **state)
     assert_int_equal(r->status, 200);
 }
 
+static void test_a_replaced_generation_leaves_the_socket_to_its_successor(void **state)
+{
+    struct rig *r = *state;
+    struct ops *old = r->ops;
+    ops_quiesce(old);
+    rig_start(r);
+    for (int i = 0; i < 10; i++) {
+        get(r, "/healthz");
+        assert_int_equal(r->status, 200);
+    }
+    ops_stop(r->ops); // the first one must not have answered any of them
+    r->ops = old;
+    int fd = rig_connect(r);
+    struct timeval wait = { .tv_usec = 200000 };
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+    static const char request[] = "GET /healthz HTTP/1.0\r\n\r\n";
+    assert_int_equal(send(fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+    assert_int_equal(read(fd, r->answer, 1), -1);
+    assert_int_equal(errno, EAGAIN);
+    close(fd);
+}
+
 static void test_listen_unix(void **state)
 {
     struct rig *r = *state;
@@ -593,6 +615,7 @@ int main(void)
         T(test_websites_cannot_reach_it),
         T(test_rubbish_does_no_harm),
         T(test_the_socket_goes_on_after_stop),
+        T(test_a_replaced_generation_leaves_the_socket_to_its_successor),
         T(test_listen_unix),
         cmocka_unit_test(test_listen_refuses_public_addresses),
         cmocka_unit_test(test_listen_tcp),
