@@ -40,12 +40,13 @@ struct lasso_cache *lasso_cache_new(struct arena *a)
 
 static struct str idp_for_lasso(struct arena *a, const struct saml_idp *idp)
 {
+    struct str entity = xml_escape(a, idp->entity_id), url = xml_escape(a, idp->sso_redirect_url);
     return arena_printf(a,
-                        "<EntityDescriptor xmlns=\"" NS_METADATA "\" entityID=\"%s\"><IDPSSODescriptor "
+                        "<EntityDescriptor xmlns=\"" NS_METADATA "\" entityID=\"%.*s\"><IDPSSODescriptor "
                         "WantAuthnRequestsSigned=\"true\" protocolSupportEnumeration=\"" NS_PROTOCOL "\">"
-                        "<SingleSignOnService Binding=\"" SAML_BINDING_REDIRECT "\" Location=\"%s\"/>"
+                        "<SingleSignOnService Binding=\"" SAML_BINDING_REDIRECT "\" Location=\"%.*s\"/>"
                         "</IDPSSODescriptor></EntityDescriptor>",
-                        xml_escape(a, idp->entity_id).p, xml_escape(a, idp->sso_redirect_url).p);
+                        STR_FMT(entity), STR_FMT(url));
 }
 
 static LassoServer *server_new(struct arena *a, const struct saml_sp *sp, const struct saml_idp *idp,
