@@ -282,7 +282,7 @@ static const struct option root_options[] = {
       .absent = "none", .help = "Loopback address or unix:PATH for health, metrics and administration." },
     { "state", OPTION_PATH, AT(state_dir), .preset = "/var/lib/sallyport",
       .help = "Directory for keys, sessions and copies of metadata." },
-    { "user", OPTION_TEXT, AT(user), .absent = "the one who started it",
+    { "user", OPTION_TEXT, AT(user), .absent = "sallyport, else nobody",
       .help = "The user to become after binding, when started as root." },
     { "workers", OPTION_NUMBER, AT(workers), .min = 1, .max = 256, .absent = "one per core",
       .help = "Threads that serve requests." },
