@@ -17,8 +17,8 @@ struct provider {
     struct str key;   // name in the configuration: [a-z0-9][a-z0-9_-]*
     struct str label; // shown to people
     enum protocol protocol;
-    size_t index;       // position in config.providers
-    struct str ca_pem;  // authorities trusted for calls to this provider; absent: the system's
+    size_t index;      // position in config.providers
+    struct str ca_pem; // authorities trusted for calls to this provider; absent: the system's
     struct oidc_client oidc;
     struct saml_client saml;
     struct str metadata; // SAML: https URL or path of a file
