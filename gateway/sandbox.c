@@ -12,17 +12,6 @@
 
 #include "base/limits.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 static bool limit(int resource, rlim_t soft, rlim_t hard, struct err *err)
 {
     struct rlimit r = { soft, hard };
@@ -33,8 +22,8 @@ static bool limit(int resource, rlim_t soft, rlim_t hard, struct err *err)
 static bool limits(struct err *err)
 {
     return limit(RLIMIT_CORE, 0, 0, err) && limit(RLIMIT_CPU, SANDBOX_CPU_KILL, SANDBOX_CPU_KILL, err) &&
-           (SANITIZED || (limit(RLIMIT_NOFILE, 4, 4, err) && limit(RLIMIT_NPROC, 0, 0, err) &&
-                          limit(RLIMIT_AS, LIMIT_VERIFIER_MEMORY, LIMIT_VERIFIER_MEMORY, err)));
+           (SANDBOX_SANITIZED || (limit(RLIMIT_NOFILE, 4, 4, err) && limit(RLIMIT_NPROC, 0, 0, err) &&
+                                  limit(RLIMIT_AS, LIMIT_VERIFIER_MEMORY, LIMIT_VERIFIER_MEMORY, err)));
 }
 
 // Everything that parsing, XML signatures and JOSE need once libraries are initialised, and dying.
@@ -91,9 +80,9 @@ bool sandbox_enter(struct err *err)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return err_set(err, ERR_INTERNAL, "no_new_privs: %s", strerror(errno));
-    if (!SANITIZED && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+    if (!SANDBOX_SANITIZED && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
         return err_set(err, ERR_INTERNAL, "dumpable: %s", strerror(errno));
-    return limits(err) && (SANITIZED || filter(err));
+    return limits(err) && (SANDBOX_SANITIZED || filter(err));
 }
 
 bool sandbox_spent(void)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "gateway/sandbox.h"
 #include "gateway/supervisor_private.h"
 
 enum { VERIFIER_FD = 3, EXIT_SPAWN = 70 };
@@ -87,7 +88,7 @@ pid_t spawn_gateway(const struct supervisor *s, const struct generation *g, int 
 static char **verifier_environment(void)
 {
     static char *none[] = { NULL };
-#if defined(__SANITIZE_ADDRESS__)
+#if SANDBOX_SANITIZED
     static char *options[4];
     const char *const names[] = { "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS" };
     size_t n = 0;

@@ -28,6 +28,7 @@
 
 #include "gateway/control.h"
 #include "gateway/processes.h"
+#include "gateway/sandbox.h"
 
 enum { PORT = 22040, OTHER_PORT = 22041, OPS_PORT = 22042 };
 
@@ -40,7 +41,7 @@ static struct {
 
 // ---- the stub
 
-static void say(const char *fmt, ...)
+__attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
 {
     char line[256];
     va_list ap;
@@ -367,7 +368,9 @@ static void test_crashed_verifier_comes_back(void **state)
     start_ready("first");
     kill(some_verifier(pid_in("start", 1)), SIGSEGV);
     assert_true(wait_count(t.events, "serial=2", 1, 5000));
+#if !SANDBOX_SANITIZED // sanitizers catch the signal
     assert_true(wait_count(t.log, "\"signal\":\"SIGSEGV\"", 1, 2000));
+#endif
     assert_int_equal(count(t.events, "start"), 1);
 }
 

@@ -29,17 +29,6 @@
 #include "gateway/sandbox.h"
 #include "gateway/verifier.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 // ---- the process
 
 static struct {
@@ -263,7 +252,7 @@ static int try(enum attempt a)
 static void test_sandbox(void **state)
 {
     (void)state;
-    if (SANITIZED) skip();
+    if (SANDBOX_SANITIZED) skip();
     assert_int_equal(try(NOTHING), 0);
     assert_int_equal(try(OPEN), 1);
     assert_int_equal(try(SOCKET), 1);
