@@ -76,7 +76,8 @@ static bool serve_asset(struct exchange *x, struct str path)
     const char *type;
     if (!str_starts(path, STR("/assets/")) || method_of(x) != GET) return false;
     if (!page_asset(str_skip(path, 8), &body, &type)) return false;
-    answer_add(x, "Cache-Control", STR("public, max-age=31536000, immutable"));
+    bool forever = page_asset_immutable(str_skip(path, 8));
+    answer_add(x, "Cache-Control", forever ? STR("public, max-age=31536000, immutable") : STR("no-cache"));
     answer_body(x, 200, type, body);
     return true;
 }
