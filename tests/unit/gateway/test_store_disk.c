@@ -177,6 +177,37 @@ static void test_damage_does_not_last(void **state)
     assert_int_equal(rig_look(f, 5000), ERR_NONE);
 }
 
+static void write_marker(struct fixture *f, const char *crashes)
+{
+    char boot[64] = "", text[80];
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "r");
+    assert_true(fread(boot, 1, 36, file) == 36);
+    fclose(file);
+    snprintf(text, sizeof text, "%s%s", boot, crashes);
+    rig_write_file(f, "boot", text);
+}
+
+static void test_crashes_in_a_row_are_counted(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(rig_create_plain(f, 1), ERR_NONE);
+    rig_close(f);
+    write_marker(f, " 3");
+    rig_open(f, MAP);
+    assert_int_equal(rig_look(f, 1), ERR_NONE);
+    rig_close(f);
+    rig_open(f, MAP); // a clean end: the count begins again
+    rig_close(f);
+    static const char *const distrusted[] = { " 4", " 99", " -1", " x", " ", "", "0", " 0 " };
+    for (size_t i = 0; i < sizeof distrusted / sizeof *distrusted; i++) {
+        write_marker(f, distrusted[i]);
+        rig_open(f, MAP);
+        assert_int_equal(rig_look(f, 1), ERR_SESSION_UNKNOWN);
+        assert_int_equal(rig_create_plain(f, 1), ERR_NONE);
+        rig_close(f);
+    }
+}
+
 static void test_not_a_database_starts_empty(void **state)
 {
     struct fixture *f = *state;
@@ -376,6 +407,7 @@ int main(void)
         TEST(test_marker_is_this_boot_while_open),
         TEST(test_survives_kill_of_the_process),
         TEST(test_damage_does_not_last),
+        TEST(test_crashes_in_a_row_are_counted),
         TEST(test_not_a_database_starts_empty),
         TEST(test_wrong_key_is_a_record_error),
         TEST(test_every_changed_byte_of_a_value_is_refused),
