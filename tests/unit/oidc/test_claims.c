@@ -31,8 +31,9 @@ static enum err_code login_as(struct arena *a, const struct oidc_client *client,
     struct oidc_tokens tokens;
     struct err err = { 0 };
     struct str token = test_token(a, KEY_P256, "ES256", "{\"alg\":\"ES256\",\"kid\":\"k\"}", payload);
-    (void)oidc_login_verify(a, client, &expect, test_answer(a, token), test_jwks_of(a, KEY_P256), ret,
-                            &tokens, &err);
+    bool ok = oidc_login_verify(a, client, &expect, test_answer(a, token), test_jwks_of(a, KEY_P256), ret,
+                                &tokens, &err);
+    assert_int_equal(ok, err.code == ERR_NONE);
     return err.code;
 }
 

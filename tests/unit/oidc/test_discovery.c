@@ -35,7 +35,8 @@ static enum err_code discover_http(struct arena *a, const char *issuer, const ch
     struct oidc_provider p;
     struct err err = { 0 };
     client.issuer = str_c(issuer);
-    (void)oidc_discovery_parse(a, document(a, issuer, base, ""), &client, &p, &err);
+    bool ok = oidc_discovery_parse(a, document(a, issuer, base, ""), &client, &p, &err);
+    assert_int_equal(ok, err.code == ERR_NONE);
     return err.code;
 }
 

@@ -99,7 +99,8 @@ static void test_members_that_forbid_a_key(void **state)
 static enum err_code check_set(struct arena *a, struct str jwks)
 {
     struct err err = { 0 };
-    (void)oidc_jwks_check(a, jwks, &err);
+    bool ok = oidc_jwks_check(a, jwks, &err);
+    assert_int_equal(ok, err.code == ERR_NONE);
     return err.code;
 }
 
