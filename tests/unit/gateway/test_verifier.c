@@ -22,12 +22,14 @@
 
 #include <jansson.h>
 
+#include "base/encode.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "certs/certs.h"
 #include "gateway/processes.h"
 #include "gateway/sandbox.h"
 #include "gateway/verifier.h"
+#include "tests/unit/saml/idp_double.h"
 
 // ---- the process
 
@@ -99,7 +101,7 @@ static struct verify_reply ask(struct verify_request q)
     uint8_t head[VERIFY_FRAME_HEAD];
     size_t n;
     q.id = 5;
-    q.now = time(NULL);
+    if (!q.now) q.now = time(NULL);
     put_frame(verify_request_encode(v.arena, &q));
     get(head, sizeof head);
     assert_true(verify_frame_get(head, &n));
@@ -165,6 +167,62 @@ static void test_saml_needs_setup_and_metadata(void **state)
     assert_int_equal(ask(sp).err.code, ERR_NONE);
     assert_int_equal(ask(start).err.code, ERR_WIRE);
     assert_int_equal(ask(response).err.code, ERR_WIRE);
+}
+
+static struct verify_request corp(unsigned kind)
+{
+    struct saml_client c = double_client();
+    return (struct verify_request){ .kind = kind,
+                                    .now = NOW,
+                                    .provider = STR("corp"),
+                                    .saml = c,
+                                    .mapping = c.mapping,
+                                    .clock_skew = c.clock_skew };
+}
+
+static struct verify_reply ask_response(const struct recipe *recipe)
+{
+    struct verify_request q = corp(VERIFY_SAML_RESPONSE);
+    q.request_id = STR(REQUEST_ID);
+    q.text = encode_base64(v.arena, double_response(v.arena, recipe));
+    return ask(q);
+}
+
+// Everything that a SAML login needs of its libraries works behind the closed doors: signatures, decryption,
+// requests.
+static void test_saml_logins_inside_the_sandbox(void **state)
+{
+    (void)state;
+    struct verify_request setup_request = { .kind = VERIFY_SETUP };
+    double_sp(v.arena, &setup_request.sp);
+    assert_int_equal(ask(setup_request).err.code, ERR_NONE);
+    struct verify_request metadata = corp(VERIFY_SAML_METADATA);
+    metadata.text = double_metadata(v.arena);
+    struct verify_reply r = ask(metadata);
+    assert_int_equal(r.err.code, ERR_NONE);
+    assert_int_equal(r.info.signing_keys, 4);
+    struct verify_request begin = corp(VERIFY_SAML_START);
+    begin.request_id = STR(REQUEST_ID);
+    begin.relay_state = STR("relay");
+    r = ask(begin);
+    assert_true(str_starts(r.url, STR("https://idp.example.com/sso?tenant=1&SAMLRequest=")));
+    r = ask_response(&(struct recipe){ .sign_response = true, .sign_assertion = true });
+    if (r.err.code != ERR_NONE) fail_msg("%s: %s", err_name(r.err.code), r.err.detail);
+    assert_true(r.assertion_id.n > 0 && r.replay_until > NOW);
+    r = ask_response(&(struct recipe){ .sign_assertion = true,
+                                       .data_cipher = "http://www.w3.org/2009/xmlenc11#aes256-gcm" });
+    if (r.err.code != ERR_NONE) fail_msg("%s: %s", err_name(r.err.code), r.err.detail);
+    struct identity id;
+    struct err err;
+    assert_true(identity_decode(v.arena, r.identity, &id, &err));
+    assert_true(id.subject.n > 0);
+    r = ask_response(&(struct recipe){ .sign_assertion = true, .key = KEY_STRANGER });
+    assert_int_equal(r.err.code, ERR_SAML_SIGNATURE);
+    assert_null(r.identity.p);
+    // Metadata that cannot be used leaves the good one in place.
+    metadata.text = STR("<x/>");
+    assert_int_not_equal(ask(metadata).err.code, ERR_NONE);
+    assert_int_equal(ask_response(&(struct recipe){ .sign_assertion = true }).err.code, ERR_NONE);
 }
 
 static void test_frame_that_is_too_large_ends_it(void **state)
@@ -360,6 +418,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         P(answers_and_ends_with_the_connection),
         P(saml_needs_setup_and_metadata),
+        P(saml_logins_inside_the_sandbox),
         P(frame_that_is_too_large_ends_it),
         P(nonsense_ends_it),
         P(message_that_takes_too_long_ends_it),
@@ -371,7 +430,9 @@ int main(int argc, char **argv)
     struct err err;
     json_set_alloc_funcs(mem_alloc, mem_free);
     if (!saml_init(&err)) return 1;
+    double_start();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    double_stop();
     saml_done();
     return failed;
 }
