@@ -101,7 +101,7 @@ describe('processes that die', () => {
   });
 
   it('verifiers killed again and again come back', async () => {
-    for (let i = 0; i < 5; i++) {
+    for (let i = 0; i < 3; i++) {
       const old = gateway.verifierPids();
       each(old, 'SIGKILL');
       await newVerifiers(old);

@@ -185,6 +185,14 @@ describe('sessions', () => {
     }
   });
 
+  it('a form that is sent without a session leads to the login, by GET', async () => {
+    const seen = stage.backend.seen.length;
+    const res = await new Client().post(wiki('/echo'), { a: 1 }, { 'Sec-Fetch-Site': 'same-origin' });
+    assertStatus(res, 303, 'a POST of a page');
+    assert.match(res.headers.location, new RegExp(`^https://${LOGIN}:`));
+    assert.equal(stage.backend.seen.length, seen);
+  });
+
   it('signing out on one host signs out on all', async () => {
     const client = await signedIn();
     await client.open(blog());

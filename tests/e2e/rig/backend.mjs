@@ -60,7 +60,7 @@ const routes = {
     res.setHeader('referrer-policy', 'unsafe-url');
     res.end('own');
   },
-  '/slow': (req, res, url) => setTimeout(() => res.end('slow done'), Number(url.searchParams.get('ms') ?? 1000)),
+  '/slow': (req, res, url) => { setTimeout(() => res.end('slow done'), Number(url.searchParams.get('ms') ?? 1000)).unref(); },
   '/trickle': async (req, res) => {
     for (let i = 0; i < 10; i++) {
       res.write(`tick ${i}\n`);

@@ -86,7 +86,7 @@ export class Gateway {
   access() { return this.lines().filter((l) => l.event === 'access'); }
 
   // A line is written when its answer has been sent, so the reader of the answer may be first.
-  async settle(quiet = 60, ms = 600) {
+  async settle(quiet = 30, ms = 600) {
     const end = Date.now() + ms;
     for (let n = -1; n !== this.access().length && Date.now() < end;) {
       n = this.access().length;

@@ -67,11 +67,12 @@ const SESSION = '__Host-sallyport';
 export const sessionOf = (client, host) => client.cookies(host).get(SESSION)?.value;
 export const setsSession = (res) => res.setCookies.some((line) => line.startsWith(`${SESSION}=`) && !/^[^=]+=(;|$)/.test(line) && !/max-age=0/i.test(line));
 
-// A refusal: the status, a page without internals, no session. Gives the text of the page.
+// A refusal of a page navigation: the status, a page for people, no session. Gives the text of the page.
 export function assertRefused(res, status, what = '') {
   const wanted = [].concat(status);
   assert.ok(wanted.includes(res.status), `${what} wanted ${wanted}, got ${describe(res)}`);
   assert.ok(!setsSession(res), `${what}: a refusal that sets a session`);
+  if (res.status >= 400 && res.headers) assert.match(res.headers['content-type'] ?? '', /^text\/html/, `${what}: a page for people`);
   return res.body;
 }
 
