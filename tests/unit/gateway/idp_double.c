@@ -27,32 +27,48 @@ static bool complete(const char *request)
     return !length || length > end || strlen(end + 4) >= (size_t)atoi(length + 17);
 }
 
-static void read_request(int fd, char *buf, size_t size)
+// A connection, with or without TLS.
+struct stream {
+    int fd;
+    SSL *ssl;
+};
+
+static ssize_t stream_read(struct stream *s, void *p, size_t n)
+{
+    return s->ssl ? SSL_read(s->ssl, p, (int)n) : read(s->fd, p, n);
+}
+
+static ssize_t stream_write(struct stream *s, const void *p, size_t n)
+{
+    return s->ssl ? SSL_write(s->ssl, p, (int)n) : send(s->fd, p, n, MSG_NOSIGNAL);
+}
+
+static void read_request(struct stream *s, char *buf, size_t size)
 {
     size_t n = 0;
     buf[0] = 0;
     while (n + 1 < size && !complete(buf)) {
-        ssize_t got = read(fd, buf + n, size - 1 - n);
+        ssize_t got = stream_read(s, buf + n, size - 1 - n);
         if (got <= 0) return;
         n += (size_t)got;
         buf[n] = 0;
     }
 }
 
-static void write_all(int fd, const char *p, size_t n)
+static void write_all(struct stream *s, const char *p, size_t n)
 {
     while (n > 0) {
-        ssize_t put = send(fd, p, n, MSG_NOSIGNAL);
+        ssize_t put = stream_write(s, p, n);
         if (put <= 0) return;
         p += put;
         n -= (size_t)put;
     }
 }
 
-static void serve(struct idp_double *d, int fd)
+static void serve(struct idp_double *d, struct stream *s)
 {
     char request[sizeof d->request], path[512] = "", head[1024];
-    read_request(fd, request, sizeof request);
+    read_request(s, request, sizeof request);
     sscanf(request, "%*s %511[^ ?]", path);
     pthread_mutex_lock(&d->lock);
     strcpy(d->request, request);
@@ -70,8 +86,8 @@ static void serve(struct idp_double *d, int fd)
         "HTTP/1.1 %d X\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n%s%s%s\r\n",
         copy.status, copy.type, strlen(body), copy.location ? "Location: " : "",
         copy.location ? copy.location : "", copy.location ? "\r\n" : "");
-    write_all(fd, head, (size_t)n);
-    write_all(fd, body, strlen(body));
+    write_all(s, head, (size_t)n);
+    write_all(s, body, strlen(body));
     free(body);
 }
 
@@ -84,14 +100,18 @@ static void *run(void *context)
         if (set[1].revents) return NULL;
         int fd = accept(d->listen_fd, NULL, NULL);
         if (fd < 0) continue;
-        serve(d, fd);
+        struct stream s = { fd, d->tls ? SSL_new(d->tls) : NULL };
+        if (s.ssl) SSL_set_fd(s.ssl, fd);
+        if (!s.ssl || SSL_accept(s.ssl) == 1) serve(d, &s);
+        if (s.ssl) SSL_shutdown(s.ssl);
+        SSL_free(s.ssl);
         close(fd);
     }
 }
 
-void double_start(struct idp_double *d, int port)
+static void start(struct idp_double *d, int port)
 {
-    *d = (struct idp_double){ .port = port };
+    d->port = port;
     int one = 1;
     struct sockaddr_in a = { .sin_family = AF_INET,
                              .sin_port = htons((uint16_t)port),
@@ -106,6 +126,21 @@ void double_start(struct idp_double *d, int port)
     }
 }
 
+void double_start(struct idp_double *d, int port)
+{
+    *d = (struct idp_double){ 0 };
+    start(d, port);
+}
+
+void double_start_tls(struct idp_double *d, int port, const char *cert, const char *key)
+{
+    *d = (struct idp_double){ .tls = SSL_CTX_new(TLS_server_method()) };
+    if (SSL_CTX_use_certificate_chain_file(d->tls, cert) != 1 ||
+        SSL_CTX_use_PrivateKey_file(d->tls, key, SSL_FILETYPE_PEM) != 1)
+        abort();
+    start(d, port);
+}
+
 void double_stop(struct idp_double *d)
 {
     if (write(d->stop[1], "x", 1) != 1) abort();
@@ -113,6 +148,7 @@ void double_stop(struct idp_double *d)
     close(d->listen_fd);
     close(d->stop[0]);
     close(d->stop[1]);
+    SSL_CTX_free(d->tls);
     for (size_t i = 0; i < d->n; i++) free(d->answers[i].body);
 }
 

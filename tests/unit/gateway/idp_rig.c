@@ -118,10 +118,15 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
+void rig_remove(const char *dir)
+{
+    nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 void rig_done(struct rig *r)
 {
     rig_halt(r);
-    nftw(r->state, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    rig_remove(r->state);
     arena_free(r->arena);
 }
 

@@ -29,6 +29,8 @@ void rig_attach(struct rig *r, unsigned slot);   // starts one verifier and pass
 void rig_halt(struct rig *r);                    // stops both; the state directory stays
 void rig_done(struct rig *r);                    // and removes the directory
 
+void rig_remove(const char *dir); // a folder and all in it
+
 // One job, waited for.
 struct login {
     struct arena *arena;

@@ -387,6 +387,97 @@ static void test_metadata_from_a_file(void **state)
     free(metadata);
 }
 
+// As large as it may be, from the network and from the state directory.
+static void test_large_metadata(void **state)
+{
+    (void)state;
+    char *metadata = saml_metadata(&w.r, NULL), *end = strstr(metadata, "</md:EntityDescriptor>");
+    size_t n = LIMIT_SAML_METADATA_BYTES - 10, head = (size_t)(end - metadata), tail = strlen(end);
+    char *large = malloc(n + 1);
+    memset(large, ' ', n);
+    memcpy(large, metadata, head);
+    memcpy(large + n - tail, end, tail + 1);
+    double_set(&w.d, "/metadata", 200, "application/xml", large);
+    rig_run(&w.r, RIG_VERIFIERS);
+    assert_int_equal(rig_start_code(&w.r, SAML), ERR_NONE);
+    rig_halt(&w.r);
+    provider_goes_away();
+    rig_run(&w.r, RIG_VERIFIERS);
+    assert_int_equal(rig_start_code(&w.r, SAML), ERR_NONE);
+    assert_true(rig_status(&w.r, SAML).from_disk);
+    free(metadata);
+    free(large);
+}
+
+// ---- TLS
+
+struct tls_world {
+    struct idp_double d;
+    char dir[64], ca[96];
+};
+
+static void tls_start(struct tls_world *t, const char *host)
+{
+    struct err err = { 0 };
+    struct str hosts[] = { str_c(host) };
+    char cert[96], key[96];
+    strcpy(t->dir, "/tmp/sallyport-test-tls-XXXXXX");
+    assert_non_null(mkdtemp(t->dir));
+    if (!cert_dev_ca(t->dir, &err) || !cert_dev_leaf(t->dir, "leaf", (struct strlist){ hosts, 1 }, &err))
+        fail_msg("%s", err.detail);
+    snprintf(t->ca, sizeof t->ca, "%s/ca.pem", t->dir);
+    snprintf(cert, sizeof cert, "%s/leaf.pem", t->dir);
+    snprintf(key, sizeof key, "%s/leaf.key", t->dir);
+    double_start_tls(&t->d, PORT + 2, cert, key);
+    snprintf(w.r.metadata_url, sizeof w.r.metadata_url, "https://localhost:%d/metadata", PORT + 2);
+    w.r.providers[SAML].metadata = str_c(w.r.metadata_url);
+    char *metadata = saml_metadata(&w.r, NULL);
+    double_set(&t->d, "/metadata", 200, "application/xml", metadata);
+    free(metadata);
+}
+
+static void tls_stop(struct tls_world *t)
+{
+    double_stop(&t->d);
+    rig_remove(t->dir);
+}
+
+static void test_tls_with_the_configured_ca(void **state)
+{
+    (void)state;
+    static struct tls_world t;
+    tls_start(&t, "localhost");
+    struct err err;
+    assert_true(file_read(w.r.arena, t.ca, 1 << 16, &w.r.providers[SAML].ca_pem, &err));
+    rig_run(&w.r, RIG_VERIFIERS);
+    assert_int_equal(rig_start_code(&w.r, SAML), ERR_NONE);
+    tls_stop(&t);
+}
+
+static void test_tls_of_an_unknown_ca_is_refused(void **state)
+{
+    (void)state;
+    static struct tls_world t;
+    tls_start(&t, "localhost");
+    rig_run(&w.r, RIG_VERIFIERS);
+    assert_int_equal(rig_start_code(&w.r, SAML), ERR_LOGIN_UNAVAILABLE);
+    assert_int_equal(double_hits(&t.d, "/metadata"), 0);
+    tls_stop(&t);
+}
+
+static void test_tls_of_another_host_is_refused(void **state)
+{
+    (void)state;
+    static struct tls_world t;
+    tls_start(&t, "elsewhere.example.com");
+    struct err err;
+    assert_true(file_read(w.r.arena, t.ca, 1 << 16, &w.r.providers[SAML].ca_pem, &err));
+    rig_run(&w.r, RIG_VERIFIERS);
+    assert_int_equal(rig_start_code(&w.r, SAML), ERR_LOGIN_UNAVAILABLE);
+    assert_int_equal(double_hits(&t.d, "/metadata"), 0);
+    tls_stop(&t);
+}
+
 // ---- verifiers
 
 static void wait_stopped(pid_t pid)
@@ -561,6 +652,10 @@ int main(int argc, char **argv)
         T(copies_are_checked_anew),
         T(metadata_is_enforced_until_it_expires),
         T(metadata_from_a_file),
+        T(large_metadata),
+        T(tls_with_the_configured_ca),
+        T(tls_of_an_unknown_ca_is_refused),
+        T(tls_of_another_host_is_refused),
         T(crash_costs_one_login),
         T(second_verifier_learns_the_metadata),
         T(hang_costs_one_login),
