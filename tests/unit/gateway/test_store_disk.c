@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "gateway/store_internal.h"
 #include "store_rig.h"
 
 static void test_files_are_private(void **state)
@@ -355,9 +356,8 @@ static void test_full_map_is_swept_first(void **state)
 
 // Two generations of the gateway during a reload. The new one has a larger map; the old one closes first,
 // which must not promise a clean end in the name of the other.
-static void test_two_processes_share_the_store(void **state)
+static void share(struct fixture *f, bool write_first)
 {
-    struct fixture *f = *state;
     rig_close(f);
     int up[2], down[2];
     assert_int_equal(pipe(up), 0);
@@ -378,8 +378,10 @@ static void test_two_processes_share_the_store(void **state)
     char go;
     assert_int_equal(write(down[1], "x", 1), 1);
     assert_int_equal(read(up[0], &go, 1), 1);
-    assert_int_equal(rig_look(f, 5999), ERR_NONE); // the map of this process is too small by now and grows
-    assert_int_equal(rig_create_plain(f, 9001), ERR_NONE);
+    // The map of this process is too small by now and grows, whether it reads or writes next.
+    if (write_first) assert_int_equal(rig_create_plain(f, 9001), ERR_NONE);
+    assert_int_equal(rig_look(f, 5999), ERR_NONE);
+    if (!write_first) assert_int_equal(rig_create_plain(f, 9001), ERR_NONE);
     rig_close(f);
     char path[160], text[8] = "";
     rig_path(f, "boot", path);
@@ -392,6 +394,77 @@ static void test_two_processes_share_the_store(void **state)
     close(up[0]), close(up[1]), close(down[0]), close(down[1]);
     rig_open(f, MAP);
     assert_int_equal(rig_count(f), 6002);
+}
+
+static void test_two_processes_share_the_store(void **state)
+{
+    share(*state, false);
+}
+
+static void test_writer_follows_a_larger_map(void **state)
+{
+    share(*state, true);
+}
+
+static void child_sees_damage(struct fixture *f)
+{
+    struct err err;
+    rig_create_plain(f, 1);
+    store_fail(f->store, &err, MDB_CORRUPTED, "a page");
+}
+
+static void test_damage_that_was_seen_is_not_kept(void **state)
+{
+    struct fixture *f = *state;
+    rig_close(f);
+    assert_int_equal(in_child(f, child_sees_damage), SIGKILL);
+    rig_open(f, MAP);
+    assert_int_equal(rig_look(f, 1), ERR_SESSION_UNKNOWN);
+    assert_int_equal(rig_create_plain(f, 1), ERR_NONE);
+    struct err err;
+    store_fail(f->store, &err, MDB_PAGE_NOTFOUND, "a page");
+    rig_close(f); // and no clean end is claimed
+    rig_open(f, MAP);
+    assert_int_equal(rig_look(f, 1), ERR_SESSION_UNKNOWN);
+}
+
+static _Atomic int left;
+
+static void count_down(struct store_op *op)
+{
+    (void)op;
+    left--;
+}
+
+// In a full store, those who sign out do not suffer from those who sign in in the same batch.
+static void test_full_map_refuses_only_what_is_new(void **state)
+{
+    struct fixture *f = *state;
+    static struct store_op ops[200];
+    uint32_t n = 0;
+    rig_close(f);
+    rig_open(f, 512 * 1024);
+    while (n < 5000 && rig_create_plain(f, n) == ERR_NONE) n++;
+    assert_true(n > 200 && n < 5000);
+    left = 200;
+    for (uint32_t i = 0; i < 200; i++) {
+        ops[i] = (struct store_op){ .kind = i % 2 ? STORE_SESSION_DELETE : STORE_SESSION_CREATE,
+                                    .arena = f->arena,
+                                    .now = NOW,
+                                    .done = count_down,
+                                    .session = rig_session(90000 + i, STR("a@b.c"), STR("s"), LATER) };
+        memcpy(ops[i].id, rig_session(i, STR_NONE, STR_NONE, 0).id, SESSION_ID_BYTES);
+        store_submit(f->store, &ops[i]);
+    }
+    while (left > 0) usleep(1000);
+    assert_int_equal(ops[0].err.code, ERR_STORE_FULL);
+    for (uint32_t i = 0; i < 200; i++) {
+        enum err_code created = rig_look(f, 90000 + i);
+        if (i % 2)
+            assert_int_equal(rig_look(f, i), ERR_SESSION_UNKNOWN);
+        else
+            assert_int_equal(created, ops[i].err.code ? ERR_SESSION_UNKNOWN : ERR_NONE);
+    }
 }
 
 int main(void)
@@ -415,6 +488,9 @@ int main(void)
         TEST(test_full_map_refuses_and_recovers),
         TEST(test_full_map_is_swept_first),
         TEST(test_two_processes_share_the_store),
+        TEST(test_writer_follows_a_larger_map),
+        TEST(test_damage_that_was_seen_is_not_kept),
+        TEST(test_full_map_refuses_only_what_is_new),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
