@@ -126,6 +126,10 @@ static void test_signed(void **state)
         double_replace(a, xml, STR("https://idp.example.com/sso"), STR("https://evil.example.com/sso"), true);
     assert_int_equal(parse(a, changed, &client), ERR_SAML_METADATA_SIGNATURE);
     assert_int_equal(parse(a, double_metadata(a), &client), ERR_SAML_METADATA_SIGNATURE);
+    // The signature does not cover itself: things can be put into it.
+    struct str object = STR("</ds:SignatureValue><ds:Object/>");
+    changed = double_replace(a, xml, STR("</ds:SignatureValue>"), object, true);
+    assert_int_equal(parse(a, changed, &client), ERR_SAML_METADATA_SIGNATURE);
     client.metadata_certificate_pem = double_certificate_pem(a, KEY_RSA);
     assert_int_equal(parse(a, xml, &client), ERR_SAML_METADATA_SIGNATURE);
     client.metadata_certificate_pem = double_certificate_pem(a, KEY_WEAK);

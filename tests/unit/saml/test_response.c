@@ -327,6 +327,54 @@ static void test_authn_context_and_force(void **state)
     arena_free(a);
 }
 
+// Each statement must hold, and the earliest end counts.
+static void test_several_statements(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new(ARENA);
+    struct str second =
+        STR("<saml:AuthnStatement AuthnInstant=\"2026-01-15T11:00:00Z\" SessionIndex=\"_second\" "
+            "SessionNotOnOrAfter=\"2026-01-15T13:00:00Z\"/><saml:AttributeStatement>");
+    struct saml_login l = changed(a, &rig.client, STR("<saml:AttributeStatement>"), second);
+    assert_int_equal(l.identity.not_after, NOW + 3600);
+    assert_str(l.identity.session_index, "_session1");
+    assert_int_equal(l.identity.auth_time, NOW - 120);
+    second = double_replace(a, second, STR("13:00:00Z"), STR("11:59:00Z"), true);
+    struct recipe r = { .sign_assertion = true,
+                        .before = { { STR("<saml:AttributeStatement>"), second } },
+                        .nbefore = 1 };
+    expect_error(double_response(a, &r), ERR_SAML_TIME, "the second session has ended");
+    arena_free(a);
+}
+
+static void expect_with_attributes(size_t attributes, size_t values, enum err_code want)
+{
+    struct arena *a = arena_new(ARENA);
+    struct sbuf b;
+    sbuf_init(&b, a, 1 << 20);
+    for (size_t i = 0; i < attributes; i++) {
+        sbuf_addf(&b, "<saml:Attribute Name=\"a%zu\">", i);
+        for (size_t k = 0; k < values; k++) sbuf_add_c(&b, "<saml:AttributeValue/>");
+        sbuf_add_c(&b, "</saml:Attribute>");
+    }
+    sbuf_add_c(&b, "</saml:AttributeStatement>");
+    struct recipe r = { .sign_assertion = true,
+                        .before = { { STR("</saml:AttributeStatement>"), sbuf_str(&b) } },
+                        .nbefore = 1 };
+    expect_error(double_response(a, &r), want, "many attributes");
+    arena_free(a);
+}
+
+// The template has 4 attributes with 5 values. Cutting the list off instead would lose what a rule denies.
+static void test_attributes_are_bounded(void **state)
+{
+    (void)state;
+    expect_with_attributes(LIMIT_ATTRIBUTES - 4, 1, ERR_NONE);
+    expect_with_attributes(LIMIT_ATTRIBUTES - 3, 1, ERR_SAML_STRUCTURE);
+    expect_with_attributes(1, LIMIT_ATTRIBUTE_VALUES - 5, ERR_NONE);
+    expect_with_attributes(1, LIMIT_ATTRIBUTE_VALUES - 4, ERR_SAML_STRUCTURE);
+}
+
 // --- signature wrapping: the signed piece moves to where only a verifier looks, a forged one takes its place
 
 struct pieces {
@@ -535,6 +583,8 @@ int main(void)
         cmocka_unit_test(test_email_of_name_id),
         cmocka_unit_test(test_encrypted_id),
         cmocka_unit_test(test_authn_context_and_force),
+        cmocka_unit_test(test_several_statements),
+        cmocka_unit_test(test_attributes_are_bounded),
         cmocka_unit_test(test_wrapped_assertions),
         cmocka_unit_test(test_wrapped_responses),
         cmocka_unit_test(test_key_info_is_no_key),
