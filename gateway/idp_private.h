@@ -118,7 +118,7 @@ struct idp_provider {
     int64_t valid_until;           // SAML, 0: not limited
     struct arena *endpoints_arena; // OIDC, NULL: no discovery yet
     struct oidc_provider endpoints;
-    int64_t jwks_refetched; // mono, for unknown keys; 0: never
+    int64_t keys_refetched; // mono, for unknown keys; 0: never
     struct flow *waiting;
     struct idp_status status; // guarded by idp->lock
 };
@@ -128,7 +128,8 @@ enum ensure { ENSURE_READY, ENSURE_WAIT, ENSURE_UNAVAILABLE };
 // Whether logins of this provider can go on. ENSURE_WAIT: an attempt is under way, flows that wait are
 // resumed after it.
 enum ensure refresh_ensure(struct idp_provider *p, int need);
-// Fetches the keys again because of one that is not known. False: it was done less than a minute ago.
+// Fetches the provider's keys (JWKS, or SAML metadata) again because of one that is not known. False: that
+// was done less than a minute ago.
 bool refresh_unknown_key(struct idp_provider *p);
 void refresh_init(struct idp *idp);
 void refresh_done(struct idp *idp);

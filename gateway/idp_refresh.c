@@ -108,12 +108,13 @@ enum ensure refresh_ensure(struct idp_provider *p, int need)
 
 bool refresh_unknown_key(struct idp_provider *p)
 {
+    struct document *keys = is_saml(p) ? &p->metadata : &p->jwks;
     int64_t now = mono_ms();
-    if (p->jwks.in_flight) return true;
-    if (p->jwks_refetched && now - p->jwks_refetched < REFETCH_MS) return false;
-    p->jwks_refetched = now;
-    document_fetch(&p->jwks);
-    return p->jwks.in_flight;
+    if (keys->in_flight) return true;
+    if (p->keys_refetched && now - p->keys_refetched < REFETCH_MS) return false;
+    p->keys_refetched = now;
+    document_fetch(keys);
+    return keys->in_flight;
 }
 
 static void provider_init(struct idp *idp, struct idp_provider *p, const struct provider *config)

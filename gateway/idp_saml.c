@@ -38,9 +38,33 @@ void saml_flow_start(struct flow *f)
     flow_verify(f, &q, true, start_made);
 }
 
+static void metadata_refetched(struct flow *f)
+{
+    if (f->provider->metadata.in_flight)
+        flow_wait(f, metadata_refetched);
+    else
+        saml_flow_finish(f);
+}
+
+// The provider may sign with a new key since the last refresh: look once, and at most once a minute for all
+// logins.
+static void signature_refused(struct flow *f, const struct err *err)
+{
+    bool first = !f->keys_refetched;
+    f->keys_refetched = true;
+    if (first && refresh_unknown_key(f->provider))
+        flow_wait(f, metadata_refetched);
+    else
+        flow_fail(f, err);
+}
+
 static void response_verified(struct verify_task *t, const struct verify_reply *r)
 {
     struct flow *f = t->context;
+    if (r->err.code == ERR_SAML_SIGNATURE) {
+        signature_refused(f, &r->err);
+        return;
+    }
     if (r->err.code != ERR_NONE) {
         flow_fail(f, &r->err);
         return;

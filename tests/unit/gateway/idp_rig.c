@@ -155,8 +155,9 @@ void login_begin(struct rig *r, struct login *l, enum idp_job_kind kind, size_t 
                                .nonce = STR("planted-nonce"),
                                .code_verifier = STR("planted-verifier-planted-verifier-planted-v"),
                                .redirect_uri = STR("https://login.example.com/.sallyport/oidc/op/callback"),
-                               .request_id = STR("_0123456789012345678901234567890123456789"),
-                               .callback_query = str_c(query) };
+                               .request_id = STR("_0123456789abcdef0123456789abcdef01234567"),
+                               .callback_query = str_c(query),
+                               .saml_response = str_c(query) };
     if (!idp_submit(r->idp, &l->job)) l->ended = true;
 }
 
@@ -305,15 +306,15 @@ char *op_token_answer(struct rig *r, const char *kid, const char *nonce)
     return text;
 }
 
-void op_script(struct rig *r, struct idp_double *d, const char *kid)
+void op_script(struct rig *r, struct http_double *d, const char *kid)
 {
     char *discovery = op_discovery(r, r->issuer), *jwks = op_jwks(r, kid),
          *tokens = op_token_answer(r, kid, "planted-nonce");
-    double_set(d, "/.well-known/openid-configuration", 200, "application/json", discovery);
-    double_set(d, "/jwks", 200, "application/json", jwks);
-    double_set(d, "/token", 200, "application/json; charset=utf-8", tokens);
-    double_set(d, "/userinfo", 200, "application/json",
-               "{\"sub\":\"ann\",\"email\":\"ann@userinfo.example\",\"email_verified\":true}");
+    web_set(d, "/.well-known/openid-configuration", 200, "application/json", discovery);
+    web_set(d, "/jwks", 200, "application/json", jwks);
+    web_set(d, "/token", 200, "application/json; charset=utf-8", tokens);
+    web_set(d, "/userinfo", 200, "application/json",
+            "{\"sub\":\"ann\",\"email\":\"ann@userinfo.example\",\"email_verified\":true}");
     free(discovery);
     free(jwks);
     free(tokens);

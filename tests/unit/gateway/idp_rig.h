@@ -7,7 +7,7 @@
 
 #include "gateway/control.h"
 #include "gateway/idp.h"
-#include "idp_double.h"
+#include "http_double.h"
 
 enum { RIG_VERIFIERS = 2 };
 struct rig {
@@ -31,7 +31,7 @@ void rig_done(struct rig *r);                    // and removes the directory
 
 void rig_remove(const char *dir); // a folder and all in it
 
-// One job, waited for.
+// One job, waited for. `answer`: the callback's query, or the SAMLResponse.
 struct login {
     struct arena *arena;
     struct idp_job job;
@@ -39,7 +39,7 @@ struct login {
     pthread_cond_t cond;
     bool ended;
 };
-void login_begin(struct rig *r, struct login *l, enum idp_job_kind kind, size_t provider, const char *query);
+void login_begin(struct rig *r, struct login *l, enum idp_job_kind kind, size_t provider, const char *answer);
 void login_wait(struct login *l);
 void login_free(struct login *l);
 // START of that provider, waited for: its error code.
@@ -55,6 +55,6 @@ char *op_discovery(const struct rig *r, const char *issuer); // malloc'd
 char *op_jwks(struct rig *r, const char *kid);
 char *op_token_answer(struct rig *r, const char *kid, const char *nonce);
 // The whole of a well-behaved provider on the double.
-void op_script(struct rig *r, struct idp_double *d, const char *kid);
+void op_script(struct rig *r, struct http_double *d, const char *kid);
 // Metadata of a SAML identity provider; valid_until NULL: without.
 char *saml_metadata(struct rig *r, const char *valid_until);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "idp_double.h"
+#include "http_double.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static struct double_answer *find(struct idp_double *d, const char *path)
+static struct double_answer *find(struct http_double *d, const char *path)
 {
     for (size_t i = 0; i < d->n; i++)
         if (strcmp(d->answers[i].path, path) == 0) return &d->answers[i];
@@ -65,7 +65,7 @@ static void write_all(struct stream *s, const char *p, size_t n)
     }
 }
 
-static void serve(struct idp_double *d, struct stream *s)
+static void serve(struct http_double *d, struct stream *s)
 {
     char request[sizeof d->request], path[512] = "", head[1024];
     read_request(s, request, sizeof request);
@@ -93,7 +93,7 @@ static void serve(struct idp_double *d, struct stream *s)
 
 static void *run(void *context)
 {
-    struct idp_double *d = context;
+    struct http_double *d = context;
     for (;;) {
         struct pollfd set[2] = { { d->listen_fd, POLLIN, 0 }, { d->stop[0], POLLIN, 0 } };
         poll(set, 2, -1);
@@ -109,7 +109,7 @@ static void *run(void *context)
     }
 }
 
-static void start(struct idp_double *d, int port)
+static void start(struct http_double *d, int port)
 {
     d->port = port;
     int one = 1;
@@ -126,22 +126,22 @@ static void start(struct idp_double *d, int port)
     }
 }
 
-void double_start(struct idp_double *d, int port)
+void web_start(struct http_double *d, int port)
 {
-    *d = (struct idp_double){ 0 };
+    *d = (struct http_double){ 0 };
     start(d, port);
 }
 
-void double_start_tls(struct idp_double *d, int port, const char *cert, const char *key)
+void web_start_tls(struct http_double *d, int port, const char *cert, const char *key)
 {
-    *d = (struct idp_double){ .tls = SSL_CTX_new(TLS_server_method()) };
+    *d = (struct http_double){ .tls = SSL_CTX_new(TLS_server_method()) };
     if (SSL_CTX_use_certificate_chain_file(d->tls, cert) != 1 ||
         SSL_CTX_use_PrivateKey_file(d->tls, key, SSL_FILETYPE_PEM) != 1)
         abort();
     start(d, port);
 }
 
-void double_stop(struct idp_double *d)
+void web_stop(struct http_double *d)
 {
     if (write(d->stop[1], "x", 1) != 1) abort();
     pthread_join(d->thread, NULL);
@@ -152,7 +152,7 @@ void double_stop(struct idp_double *d)
     for (size_t i = 0; i < d->n; i++) free(d->answers[i].body);
 }
 
-static struct double_answer *get(struct idp_double *d, const char *path)
+static struct double_answer *get(struct http_double *d, const char *path)
 {
     struct double_answer *a = find(d, path);
     if (a) return a;
@@ -161,7 +161,7 @@ static struct double_answer *get(struct idp_double *d, const char *path)
     return &d->answers[d->n++];
 }
 
-void double_set(struct idp_double *d, const char *path, int status, const char *type, const char *body)
+void web_set(struct http_double *d, const char *path, int status, const char *type, const char *body)
 {
     pthread_mutex_lock(&d->lock);
     struct double_answer *a = get(d, path);
@@ -175,14 +175,14 @@ void double_set(struct idp_double *d, const char *path, int status, const char *
     pthread_mutex_unlock(&d->lock);
 }
 
-void double_set_slow(struct idp_double *d, const char *path, int delay_ms)
+void web_set_slow(struct http_double *d, const char *path, int delay_ms)
 {
     pthread_mutex_lock(&d->lock);
     get(d, path)->delay_ms = delay_ms;
     pthread_mutex_unlock(&d->lock);
 }
 
-void double_set_redirect(struct idp_double *d, const char *path, const char *location)
+void web_set_redirect(struct http_double *d, const char *path, const char *location)
 {
     pthread_mutex_lock(&d->lock);
     struct double_answer *a = get(d, path);
@@ -191,7 +191,7 @@ void double_set_redirect(struct idp_double *d, const char *path, const char *loc
     pthread_mutex_unlock(&d->lock);
 }
 
-int double_hits(struct idp_double *d, const char *path)
+int web_hits(struct http_double *d, const char *path)
 {
     pthread_mutex_lock(&d->lock);
     struct double_answer *a = find(d, path);
@@ -200,7 +200,7 @@ int double_hits(struct idp_double *d, const char *path)
     return n;
 }
 
-bool double_last_request_has(struct idp_double *d, const char *text)
+bool web_last_request_has(struct http_double *d, const char *text)
 {
     pthread_mutex_lock(&d->lock);
     bool has = strstr(d->request, text) != NULL;

@@ -19,7 +19,7 @@ struct double_answer {
     int delay_ms;
     int hits;
 };
-struct idp_double {
+struct http_double {
     int port, listen_fd, stop[2];
     pthread_t thread;
     SSL_CTX *tls; // NULL: plain
@@ -28,13 +28,13 @@ struct idp_double {
     size_t n;
     char request[16384]; // the last one, whole
 };
-void double_start(struct idp_double *d, int port);
+void web_start(struct http_double *d, int port);
 // With TLS: the PEM files of certificate chain and key.
-void double_start_tls(struct idp_double *d, int port, const char *cert, const char *key);
-void double_stop(struct idp_double *d);
+void web_start_tls(struct http_double *d, int port, const char *cert, const char *key);
+void web_stop(struct http_double *d);
 // Copies the body.
-void double_set(struct idp_double *d, const char *path, int status, const char *type, const char *body);
-void double_set_slow(struct idp_double *d, const char *path, int delay_ms);
-void double_set_redirect(struct idp_double *d, const char *path, const char *location);
-int double_hits(struct idp_double *d, const char *path);
-bool double_last_request_has(struct idp_double *d, const char *text);
+void web_set(struct http_double *d, const char *path, int status, const char *type, const char *body);
+void web_set_slow(struct http_double *d, const char *path, int delay_ms);
+void web_set_redirect(struct http_double *d, const char *path, const char *location);
+int web_hits(struct http_double *d, const char *path);
+bool web_last_request_has(struct http_double *d, const char *text);
