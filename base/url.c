@@ -71,6 +71,11 @@ bool host_canonical(struct arena *a, struct str raw, struct str *ret, bool *ret_
     return true;
 }
 
+bool host_is_localhost(struct str host)
+{
+    return str_eq_c(host, "localhost") || str_ends(host, STR(".localhost"));
+}
+
 static bool port_parse(struct str raw, uint16_t *ret)
 {
     uint64_t port;

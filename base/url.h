@@ -28,6 +28,8 @@ struct str url_with_param(struct arena *a, struct str url, const char *name, str
 // letters, digits, '-' and '_', at most 253 bytes; or an IPv4 address in dotted decimal; or IPv6 (no brackets here).
 // Numeric spellings of IPv4 that browsers accept but servers read differently (decimal, octal, hex) are refused.
 bool host_canonical(struct arena *a, struct str raw, struct str *ret, bool *ret_ipv6);
+// A name that always means this machine (RFC 6761 section 6.3): localhost and everything below it.
+bool host_is_localhost(struct str host);
 // "host", "host:port", "[v6]", "[v6]:port". *ret_port is 0 when there is none.
 bool authority_parse(struct arena *a, struct str raw, struct str *ret_host, bool *ret_ipv6, uint16_t *ret_port);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/url.h"
 #include "gateway/pages.h"
 #include "http/cookie.h"
 
@@ -47,7 +48,9 @@ void answer_body(struct exchange *x, int status, const char *content_type, struc
     x->body_rest = body;
     answer_add(x, "Date", worker_date(x->worker));
     if (body.n) answer_add(x, "Content-Type", str_c(content_type));
-    answer_add(x, "Strict-Transport-Security", x->secure ? STR("max-age=31536000") : STR_NONE);
+    // Not for localhost: it would bind every port of a developer's machine.
+    bool hsts = x->secure && !host_is_localhost(x->host);
+    answer_add(x, "Strict-Transport-Security", hsts ? STR("max-age=31536000") : STR_NONE);
     answer_add(x, "X-Content-Type-Options", STR("nosniff"));
     if (!x->engine->head(x)) {
         x->engine->abort(x);

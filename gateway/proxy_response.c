@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include "base/url.h"
 #include "gateway/answer.h"
 #include "gateway/proxy.h"
 #include "http/cookie.h"
@@ -40,7 +41,9 @@ static bool pass_head(struct upstream *u, struct http_response_head *head)
     chunked_init(&u->chunked);
     http_scrub_response(&head->fields);
     if (!copy_fields(x, head)) return false;
+    bool own_hsts = http_fields_get(&x->answer, FIELD_HSTS) != NULL;
     http_secure_response(&x->answer, x->route->target->secure_headers);
+    if (!own_hsts && host_is_localhost(x->host)) http_fields_remove(&x->answer, FIELD_HSTS); // see answer.c
     x->status = head->status;
     x->length = head->content_length;
     u->head_done = true;

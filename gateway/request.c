@@ -60,6 +60,11 @@ static enum phase_result normalise(struct exchange *x)
         x->err = err;
         return refused(x);
     }
+    if (str_eq_nocase(x->req.method, STR("TRACE"))) {
+        // RFC 9110 section 9.3.8: the answer would show the visitor what only the application may see.
+        answer_failure(x, ERR_METHOD_NOT_ALLOWED, "TRACE is not passed on");
+        return PHASE_DONE;
+    }
     return PHASE_NEXT;
 }
 
