@@ -21,7 +21,7 @@ const sanitizers = {
 
 export class Gateway {
   constructor(world, { port, opsPort }) {
-    Object.assign(this, { world, port, opsPort, generation: 0, earlier: '', log: [], read: 0 });
+    Object.assign(this, { world, port, opsPort, generation: 0, earlier: '', log: [], read: 0, killed: new Set() });
     this.configFile = world.path('sallyport.yaml');
     this.state = world.mkdir('state', 0o700);
     if (isRoot) chownSync(this.state, idOf(USER), -1);
@@ -64,9 +64,24 @@ export class Gateway {
 
   get output() { return this.earlier + (this.process?.output ?? ''); }
 
+  // Whether it was built with AddressSanitizer, which writes reports of its own and cannot live with seccomp filters.
+  get sanitized() { return readFileSync(SALLYPORT).includes('__asan_init'); }
+
+  // Sends a signal to processes of the daemon; what a sanitizer says about that is no finding.
+  signal(pids, signal) {
+    for (const pid of pids) {
+      if (/SEGV|ABRT/.test(signal)) this.killed.add(pid);
+      process.kill(pid, signal);
+    }
+  }
+
   // What no daemon may ever write.
   findings() {
-    return this.output.split('\n').filter((l) => /Sanitizer|runtime error:|Assertion .* failed|SUMMARY:/.test(l));
+    const ours = (line) => this.killed.size > 0
+      && (this.killed.has(Number(/^==(\d+)==/.exec(line)?.[1])) || /^SUMMARY: AddressSanitizer: SEGV/.test(line));
+    const lines = this.output.split('\n').filter((l) => /Sanitizer: |runtime error:|Assertion .* failed/.test(l) && !ours(l));
+    if (this.killed.size === 0) lines.push(...this.notJson().slice(0, 5).map((l) => `not a JSON line in the log: ${l.slice(0, 300)}`));
+    return lines;
   }
 
   // The whole lines of the log so far: { text, json }, json undefined for what is none. Each is parsed once.
