@@ -7,6 +7,7 @@
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum { NONCE_BYTES = 12, TAG_BYTES = 16 };
@@ -16,23 +17,70 @@ bool crypto_random(void *buf, size_t n)
     return n <= INT32_MAX && RAND_bytes(buf, (int)n) == 1;
 }
 
-bool crypto_sha256(struct str data, uint8_t ret[SHA256_BYTES])
+// OpenSSL 3 looks algorithms up by name, which costs more than a short message does: once per process is
+// enough. Threads that race here fetch the same thing; the loser's copy is released.
+static void *fetched_once(_Atomic(void *) *slot, void *(*fetch)(void), void (*release)(void *))
 {
-    return EVP_Digest(data.p, data.n, ret, NULL, EVP_sha256(), NULL) == 1;
+    void *found = atomic_load_explicit(slot, memory_order_acquire);
+    if (found) return found;
+    void *fresh = fetch();
+    if (!fresh || atomic_compare_exchange_strong(slot, &found, fresh)) return fresh;
+    release(fresh);
+    return found;
 }
 
-// OpenSSL 3 fetches algorithms by name, which is slow: once per process is enough.
+static void *fetch_hmac(void)
+{
+    return EVP_MAC_fetch(NULL, "HMAC", NULL);
+}
+
+static void release_hmac(void *mac)
+{
+    EVP_MAC_free(mac);
+}
+
+static void *fetch_gcm(void)
+{
+    return EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+}
+
+static void release_gcm(void *cipher)
+{
+    EVP_CIPHER_free(cipher);
+}
+
+static void *fetch_sha256(void)
+{
+    return EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
+static void release_sha256(void *md)
+{
+    EVP_MD_free(md);
+}
+
 static EVP_MAC *hmac_algorithm(void)
 {
-    static EVP_MAC *mac;
-    EVP_MAC *found = __atomic_load_n(&mac, __ATOMIC_ACQUIRE);
-    if (found) return found;
-    EVP_MAC *fetched = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    if (fetched && !__atomic_compare_exchange_n(&mac, &found, fetched, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-        EVP_MAC_free(fetched);
-        return found;
-    }
-    return fetched;
+    static _Atomic(void *) slot;
+    return fetched_once(&slot, fetch_hmac, release_hmac);
+}
+
+static const EVP_CIPHER *gcm_algorithm(void)
+{
+    static _Atomic(void *) slot;
+    return fetched_once(&slot, fetch_gcm, release_gcm);
+}
+
+static const EVP_MD *sha256_algorithm(void)
+{
+    static _Atomic(void *) slot;
+    return fetched_once(&slot, fetch_sha256, release_sha256);
+}
+
+bool crypto_sha256(struct str data, uint8_t ret[SHA256_BYTES])
+{
+    const EVP_MD *md = sha256_algorithm();
+    return md && EVP_Digest(data.p, data.n, ret, NULL, md, NULL) == 1;
 }
 
 static bool hmac_part(EVP_MAC_CTX *ctx, struct str part)
@@ -71,10 +119,11 @@ void crypto_cleanse(void *p, size_t n)
 bool crypto_seal(const uint8_t key[SEAL_KEY_BYTES], struct str aad, struct str plain, uint8_t *ret_box)
 {
     if (plain.n > INT32_MAX || aad.n > INT32_MAX || !crypto_random(ret_box, NONCE_BYTES)) return false;
+    const EVP_CIPHER *cipher = gcm_algorithm();
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     uint8_t *text = ret_box + NONCE_BYTES;
     int n = 0, last = 0;
-    bool ok = ctx && EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, ret_box) == 1 &&
+    bool ok = cipher && ctx && EVP_EncryptInit_ex(ctx, cipher, NULL, key, ret_box) == 1 &&
               EVP_EncryptUpdate(ctx, NULL, &n, (const uint8_t *)aad.p, (int)aad.n) == 1 &&
               EVP_EncryptUpdate(ctx, text, &n, (const uint8_t *)plain.p, (int)plain.n) == 1 &&
               EVP_EncryptFinal_ex(ctx, text + n, &last) == 1 &&
@@ -90,10 +139,11 @@ bool crypto_open(const uint8_t key[SEAL_KEY_BYTES], struct str aad, struct str b
     const uint8_t *in = (const uint8_t *)box.p;
     uint8_t tag[TAG_BYTES];
     memcpy(tag, in + NONCE_BYTES + plain, sizeof tag);
+    const EVP_CIPHER *cipher = gcm_algorithm();
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     uint8_t final[16];
     int n = 0;
-    bool ok = ctx && EVP_DecryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, in) == 1 &&
+    bool ok = cipher && ctx && EVP_DecryptInit_ex(ctx, cipher, NULL, key, in) == 1 &&
               EVP_DecryptUpdate(ctx, NULL, &n, (const uint8_t *)aad.p, (int)aad.n) == 1 &&
               EVP_DecryptUpdate(ctx, ret_plain, &n, in + NONCE_BYTES, (int)plain) == 1 &&
               EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, TAG_BYTES, tag) == 1 &&
