@@ -491,6 +491,26 @@ static void test_wrapped_responses(void **state)
     arena_free(a);
 }
 
+// A signature that is broken is a refusal even where another one would do.
+static void test_every_signature_counts(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new(ARENA);
+    struct recipe good = { .key = KEY_RSA };
+    static const char *const ciphers[] = { NULL, NS_XENC11 "aes256-gcm" };
+    for (size_t i = 0; i < 2; i++) {
+        for (int k = KEY_RSA; k <= KEY_STRANGER; k += KEY_STRANGER - KEY_RSA) {
+            struct recipe r = { .sign_assertion = true,
+                                .key = (enum double_key)k,
+                                .data_cipher = ciphers[i] };
+            struct str sig = double_signature_template(a, "_response", &good);
+            struct str xml = double_sign(a, after_issuer(a, double_response(a, &r), sig), "_response", &good);
+            expect_error(xml, k == KEY_RSA ? ERR_NONE : ERR_SAML_SIGNATURE, "assertion signed by a stranger");
+        }
+    }
+    arena_free(a);
+}
+
 // A key that came with the message is nobody's key.
 static void test_key_info_is_no_key(void **state)
 {
@@ -587,6 +607,7 @@ int main(void)
         cmocka_unit_test(test_attributes_are_bounded),
         cmocka_unit_test(test_wrapped_assertions),
         cmocka_unit_test(test_wrapped_responses),
+        cmocka_unit_test(test_every_signature_counts),
         cmocka_unit_test(test_key_info_is_no_key),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_expired_metadata),
