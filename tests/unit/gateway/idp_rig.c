@@ -21,6 +21,9 @@
 #include <unistd.h>
 
 #include "base/encode.h"
+#include "base/log.h"
+#include "gateway/processes.h"
+#include "idp_double.h"
 
 static struct str names_sub[] = { STR_INIT("sub") }, names_email[] = { STR_INIT("email") };
 
@@ -340,4 +343,53 @@ char *saml_metadata(struct rig *r, const char *valid_until)
             valid_until ? " validUntil=\"" : "", valid_until ? valid_until : "", valid_until ? "\"" : "",
             certificate) > 0);
     return text;
+}
+
+// ---- the world of a test
+
+struct world world;
+
+int world_setup(void **state)
+{
+    (void)state;
+    web_start(&world.d, PORT);
+    rig_init(&world.r, PORT);
+    op_script(&world.r, &world.d, "k1");
+    char *metadata = saml_metadata(&world.r, NULL);
+    web_set(&world.d, "/metadata", 200, "application/xml", metadata);
+    free(metadata);
+    return 0;
+}
+
+int world_teardown(void **state)
+{
+    (void)state;
+    rig_done(&world.r);
+    web_stop(&world.d);
+    return 0;
+}
+
+int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int world_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n)
+{
+    if (argc > 1 && strcmp(argv[1], "verifier") == 0) return verifier_run();
+    // The environment must not choose what is between us and the identity provider.
+    setenv("http_proxy", "http://127.0.0.1:9", 1);
+    setenv("all_proxy", "http://127.0.0.1:9", 1);
+    if (!getenv("SHOW_LOG")) log_init(LOG_ERROR, "test");
+    signal(SIGPIPE, SIG_IGN);
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    struct err err;
+    if (!saml_init(&err)) return 1; // only for the SAML double; logins are checked in the verifiers
+    double_start();
+    int failed = _cmocka_run_group_tests("idp", tests, n, NULL, NULL);
+    double_stop();
+    saml_done();
+    return failed;
 }

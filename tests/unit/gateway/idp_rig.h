@@ -58,3 +58,20 @@ char *op_token_answer(struct rig *r, const char *kid, const char *nonce);
 void op_script(struct rig *r, struct http_double *d, const char *kid);
 // Metadata of a SAML identity provider; valid_until NULL: without.
 char *saml_metadata(struct rig *r, const char *valid_until);
+
+// Each test has a world of its own: a provider that answers well, and a rig that is not running yet. PORT is
+// defined by the build, ten ports from it on belong to the program.
+#define DISCOVERY "/.well-known/openid-configuration"
+enum { OIDC = 0, SAML = 1 }; // positions in the configuration
+struct CMUnitTest;
+struct world {
+    struct http_double d;
+    struct rig r;
+};
+extern struct world world;
+int world_setup(void **state);
+int world_teardown(void **state);
+// Runs the tests, or serves as a verifier. An argument selects tests, SHOW_LOG in the environment shows the
+// log.
+int world_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n);
+int64_t now_ms(void);

@@ -29,7 +29,7 @@
 #include "gateway/processes.h"
 #include "gateway/sandbox.h"
 #include "gateway/verifier.h"
-#include "tests/unit/saml/idp_double.h"
+#include "idp_double.h"
 
 // ---- the process
 

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What happens to logins when a verifier crashes, hangs or is not there, when there are too many, and when
+// the thread stops.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "idp_rig.h"
+
+// ---- verifiers
+
+static void wait_stopped(pid_t pid)
+{
+    int status;
+    kill(pid, SIGSTOP);
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    assert_true(WIFSTOPPED(status));
+}
+
+static void test_crash_costs_one_login(void **state)
+{
+    (void)state;
+    rig_run(&world.r, 1);
+    assert_true(rig_wait_ready(&world.r, OIDC, true, 5000) && rig_wait_ready(&world.r, SAML, true, 5000));
+    assert_int_equal(rig_start_code(&world.r, SAML), ERR_NONE);
+    struct login l;
+    wait_stopped(world.r.verifiers[0]);
+    login_begin(&world.r, &l, IDP_START, SAML, NULL);
+    usleep(200 * 1000); // it has the message now
+    kill(world.r.verifiers[0], SIGSEGV);
+    kill(world.r.verifiers[0], SIGCONT);
+    login_wait(&l);
+    assert_int_equal(l.job.err.code, ERR_LOGIN_CRASHED);
+    login_free(&l);
+    waitpid(world.r.verifiers[0], NULL, 0);
+    rig_attach(&world.r, 0); // knows nothing: is told our SP and the metadata anew
+    assert_int_equal(rig_start_code(&world.r, SAML), ERR_NONE);
+    assert_int_equal(web_hits(&world.d, "/metadata"), 1);
+}
+
+static void test_second_verifier_learns_the_metadata(void **state)
+{
+    (void)state;
+    rig_run(&world.r, 1);
+    assert_int_equal(rig_start_code(&world.r, SAML), ERR_NONE);
+    rig_attach(&world.r, 1);
+    struct login l[16];
+    for (int i = 0; i < 16; i++) login_begin(&world.r, &l[i], IDP_START, SAML, NULL);
+    for (int i = 0; i < 16; i++) {
+        login_wait(&l[i]);
+        assert_int_equal(l[i].job.err.code, ERR_NONE);
+        login_free(&l[i]);
+    }
+}
+
+static void test_hang_costs_one_login(void **state)
+{
+    (void)state;
+    rig_run(&world.r, 2);
+    assert_int_equal(rig_start_code(&world.r, SAML), ERR_NONE);
+    assert_true(rig_wait_ready(&world.r, OIDC, true, 5000));
+    struct login l;
+    wait_stopped(world.r.verifiers[0]);
+    int64_t begun = now_ms();
+    login_begin(&world.r, &l, IDP_START, SAML, NULL);           // goes to the first free one: slot 0
+    assert_int_equal(rig_start_code(&world.r, SAML), ERR_NONE); // slot 1 goes on
+    login_wait(&l);
+    assert_int_equal(l.job.err.code, ERR_LOGIN_CRASHED);
+    assert_in_range(now_ms() - begun, LIMIT_VERIFY_SECONDS * 1000, (LIMIT_VERIFY_SECONDS + 4) * 1000);
+    login_free(&l);
+    struct control_message m;
+    int fd;
+    assert_int_equal(control_receive(world.r.control, &m, &fd), CONTROL_GOT);
+    assert_int_equal(m.kind, CONTROL_STUCK);
+    assert_int_equal(m.slot, 0);
+    assert_int_equal(m.serial, 1);
+    kill(world.r.verifiers[0], SIGKILL);
+}
+
+static void test_no_verifier_at_all(void **state)
+{
+    (void)state;
+    rig_run(&world.r, 0);
+    int64_t begun = now_ms();
+    assert_int_not_equal(rig_start_code(&world.r, SAML), ERR_NONE);
+    assert_true(now_ms() - begun < 2 * LIMIT_BACKCHANNEL_SECONDS * 1000 + 1000);
+}
+
+// ---- limits and ends
+
+static void test_too_many_logins(void **state)
+{
+    (void)state;
+    static struct login l[LIMIT_LOGINS_PENDING + 1];
+    web_set_slow(&world.d, DISCOVERY, 1000);
+    rig_run(&world.r, 1);
+    for (int i = 0; i <= LIMIT_LOGINS_PENDING; i++) login_begin(&world.r, &l[i], IDP_START, OIDC, NULL);
+    assert_int_equal(l[LIMIT_LOGINS_PENDING].job.err.code, ERR_LOGIN_BUSY);
+    for (int i = 0; i <= LIMIT_LOGINS_PENDING; i++) {
+        login_wait(&l[i]);
+        if (i < LIMIT_LOGINS_PENDING) assert_int_equal(l[i].job.err.code, ERR_NONE);
+        login_free(&l[i]);
+    }
+    assert_int_equal(web_hits(&world.d, DISCOVERY), 1);
+}
+
+static void test_stopping_ends_every_login(void **state)
+{
+    (void)state;
+    struct login waiting, asking;
+    rig_run(&world.r, 1);
+    assert_true(rig_wait_ready(&world.r, OIDC, true, 5000));
+    web_set_slow(&world.d, "/token", 8000);
+    login_begin(&world.r, &asking, IDP_FINISH, OIDC, "state=planted-state&code=planted-code");
+    wait_stopped(world.r.verifiers[0]);
+    login_begin(&world.r, &waiting, IDP_START, SAML, NULL);
+    usleep(300 * 1000);
+    kill(world.r.verifiers[0], SIGKILL);
+    rig_halt(&world.r);
+    assert_true(asking.ended && waiting.ended);
+    assert_int_equal(asking.job.err.code, ERR_DRAINING);
+    assert_int_not_equal(waiting.job.err.code, ERR_NONE);
+    login_free(&asking);
+    login_free(&waiting);
+    rig_run(&world.r, 0); // for the teardown
+}
+
+// Everything that is secret in a login is planted above; debug logs of good and bad logins must not hold it.
+static void test_logs_hold_no_secrets(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/sallyport-test-log-XXXXXX", *text = NULL;
+    int fd = mkstemp(path);
+    size_t size;
+    log_to_fd(fd);
+    log_init(LOG_DEBUG, "test");
+    world.r.providers[OIDC].oidc.userinfo = true;
+    rig_run(&world.r, RIG_VERIFIERS);
+    rig_start_code(&world.r, OIDC);
+    rig_finish_code(&world.r);
+    web_set(&world.d, "/token", 400, "application/json", "{\"error\":\"invalid_grant\"}");
+    rig_finish_code(&world.r);
+    rig_start_code(&world.r, SAML);
+    log_init(LOG_ERROR, "test");
+    log_to_fd(2);
+    FILE *f = fopen(path, "r");
+    assert_true(getdelim(&text, &size, 0, f) > 0);
+    assert_non_null(strstr(text, "idp.refreshed")); // it is the log
+    assert_null(strstr(text, "planted"));
+    free(text);
+    fclose(f);
+    close(fd);
+    unlink(path);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(test_##name, world_setup, world_teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        T(crash_costs_one_login), T(second_verifier_learns_the_metadata),
+        T(hang_costs_one_login),  T(no_verifier_at_all),
+        T(too_many_logins),       T(stopping_ends_every_login),
+        T(logs_hold_no_secrets),
+    };
+    return world_main(argc, argv, tests, sizeof tests / sizeof *tests);
+}
