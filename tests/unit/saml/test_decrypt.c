@@ -205,6 +205,10 @@ static void test_cbc_padding(void **state)
     client.allow_cbc = true;
     OPENS(CBC);
     OPENS(CBC, .plain = STR("<saml:Assertion>text</saml:Assertion> \n      \n   "));
+    // Blanks at the end, so that what is left would still be XML.
+    struct str blanks = STR("<saml:Assertion>text</saml:Assertion>                                        ");
+    OPENS(CBC, .plain = blanks);
+    REFUSED(CBC, .plain = blanks, .pad = 17);
     REFUSED(CBC, .pad = 17);
     REFUSED(CBC, .pad = 255);
     REFUSED(CBC, .pad = 16);
