@@ -96,16 +96,6 @@ static struct str signed_octets(struct arena *a, const struct query *q)
     return sbuf_str(&b);
 }
 
-static bool is_der(struct str sig)
-{
-    const unsigned char *p = (const unsigned char *)sig.p;
-    ECDSA_SIG *parsed = d2i_ECDSA_SIG(NULL, &p, (long)sig.n);
-    int n = parsed ? i2d_ECDSA_SIG(parsed, NULL) : 0;
-    bool whole = parsed && p == (const unsigned char *)sig.p + sig.n && n == (int)sig.n;
-    ECDSA_SIG_free(parsed);
-    return whole;
-}
-
 // xmldsig-core1 6.4.3 writes r and s side by side, each as long as the field; what has that length is that.
 // Some products send DER instead, of any other length.
 static bool ecdsa_to_der(struct arena *a, EVP_PKEY *key, struct str sig, struct str *ret)
@@ -113,8 +103,8 @@ static bool ecdsa_to_der(struct arena *a, EVP_PKEY *key, struct str sig, struct 
     size_t half = ((size_t)EVP_PKEY_get_bits(key) + 7) / 8;
     const unsigned char *p = (const unsigned char *)sig.p;
     if (sig.n != 2 * half) {
-        *ret = sig;
-        return is_der(sig);
+        *ret = sig; // OpenSSL accepts DER in its one canonical spelling only
+        return true;
     }
     ECDSA_SIG *pair = ECDSA_SIG_new();
     BIGNUM *r = BN_bin2bn(p, (int)half, NULL), *s = BN_bin2bn(p + half, (int)half, NULL);
