@@ -109,36 +109,38 @@ static void *run(void *context)
     }
 }
 
-static void start(struct http_double *d, int port)
+static void start(struct http_double *d)
 {
-    d->port = port;
     int one = 1;
     struct sockaddr_in a = { .sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
+
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     pthread_mutex_init(&d->lock, NULL);
     d->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(d->listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    socklen_t n = sizeof a;
     if (bind(d->listen_fd, (struct sockaddr *)&a, sizeof a) != 0 || listen(d->listen_fd, 64) != 0 ||
-        pipe2(d->stop, O_CLOEXEC) != 0 || pthread_create(&d->thread, NULL, run, d) != 0) {
+        getsockname(d->listen_fd, (struct sockaddr *)&a, &n) != 0 || pipe2(d->stop, O_CLOEXEC) != 0 ||
+        pthread_create(&d->thread, NULL, run, d) != 0) {
         perror("the double cannot start");
         abort();
     }
+    d->port = ntohs(a.sin_port);
 }
 
-void web_start(struct http_double *d, int port)
+void web_start(struct http_double *d)
 {
     *d = (struct http_double){ 0 };
-    start(d, port);
+    start(d);
 }
 
-void web_start_tls(struct http_double *d, int port, const char *cert, const char *key)
+void web_start_tls(struct http_double *d, const char *cert, const char *key)
 {
     *d = (struct http_double){ .tls = SSL_CTX_new(TLS_server_method()) };
     if (SSL_CTX_use_certificate_chain_file(d->tls, cert) != 1 ||
         SSL_CTX_use_PrivateKey_file(d->tls, key, SSL_FILETYPE_PEM) != 1)
         abort();
-    start(d, port);
+    start(d);
 }
 
 void web_stop(struct http_double *d)

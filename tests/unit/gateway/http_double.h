@@ -28,9 +28,9 @@ struct http_double {
     size_t n;
     char request[16384]; // the last one, whole
 };
-void web_start(struct http_double *d, int port);
+void web_start(struct http_double *d); // on a free port, d->port
 // With TLS: the PEM files of certificate chain and key.
-void web_start_tls(struct http_double *d, int port, const char *cert, const char *key);
+void web_start_tls(struct http_double *d, const char *cert, const char *key);
 void web_stop(struct http_double *d);
 // Copies the body.
 void web_set(struct http_double *d, const char *path, int status, const char *type, const char *body);

@@ -352,8 +352,8 @@ struct world world;
 int world_setup(void **state)
 {
     (void)state;
-    web_start(&world.d, PORT);
-    rig_init(&world.r, PORT);
+    web_start(&world.d);
+    rig_init(&world.r, world.d.port);
     op_script(&world.r, &world.d, "k1");
     char *metadata = saml_metadata(&world.r, NULL);
     web_set(&world.d, "/metadata", 200, "application/xml", metadata);

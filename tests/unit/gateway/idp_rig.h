@@ -59,8 +59,7 @@ void op_script(struct rig *r, struct http_double *d, const char *kid);
 // Metadata of a SAML identity provider; valid_until NULL: without.
 char *saml_metadata(struct rig *r, const char *valid_until);
 
-// Each test has a world of its own: a provider that answers well, and a rig that is not running yet. PORT is
-// defined by the build, ten ports from it on belong to the program.
+// Each test has a world of its own: a provider that answers well, and a rig that is not running yet.
 #define DISCOVERY "/.well-known/openid-configuration"
 enum { OIDC = 0, SAML = 1 }; // positions in the configuration
 struct CMUnitTest;

@@ -87,7 +87,7 @@ static void test_redirects_are_not_followed(void **state)
 static void test_plain_http_elsewhere_is_refused(void **state)
 {
     (void)state;
-    snprintf(world.r.issuer, sizeof world.r.issuer, "http://127.0.0.1.example.com:%d", PORT);
+    snprintf(world.r.issuer, sizeof world.r.issuer, "http://127.0.0.1.example.com:%d", world.d.port);
     world.r.providers[OIDC].oidc.issuer = str_c(world.r.issuer);
     rig_run(&world.r, RIG_VERIFIERS);
     assert_int_equal(rig_start_code(&world.r, OIDC), ERR_LOGIN_UNAVAILABLE);
@@ -98,9 +98,9 @@ static void test_slow_provider_delays_nobody_else(void **state)
 {
     (void)state;
     static struct http_double other;
-    web_start(&other, PORT + 1);
+    web_start(&other);
     web_set_slow(&other, DISCOVERY, 30000);
-    snprintf(world.r.issuer, sizeof world.r.issuer, "http://127.0.0.1:%d", PORT + 1);
+    snprintf(world.r.issuer, sizeof world.r.issuer, "http://127.0.0.1:%d", other.port);
     world.r.providers[OIDC].oidc.issuer = str_c(world.r.issuer);
     rig_run(&world.r, RIG_VERIFIERS);
     int64_t begun = now_ms();

@@ -252,8 +252,8 @@ static void tls_start(struct tls_world *t, const char *host)
     snprintf(t->ca, sizeof t->ca, "%s/ca.pem", t->dir);
     snprintf(cert, sizeof cert, "%s/leaf.pem", t->dir);
     snprintf(key, sizeof key, "%s/leaf.key", t->dir);
-    web_start_tls(&t->d, PORT + 2, cert, key);
-    snprintf(world.r.metadata_url, sizeof world.r.metadata_url, "https://localhost:%d/metadata", PORT + 2);
+    web_start_tls(&t->d, cert, key);
+    snprintf(world.r.metadata_url, sizeof world.r.metadata_url, "https://localhost:%d/metadata", t->d.port);
     world.r.providers[SAML].metadata = str_c(world.r.metadata_url);
     char *metadata = saml_metadata(&world.r, NULL);
     web_set(&t->d, "/metadata", 200, "application/xml", metadata);

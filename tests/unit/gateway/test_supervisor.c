@@ -30,13 +30,11 @@
 #include "gateway/processes.h"
 #include "gateway/sandbox.h"
 
-enum { PORT = 22040, OTHER_PORT = 22041, OPS_PORT = 22042 };
-
 static int events = -1; // inherited by every process
 static struct {
     char dir[64], config[96], log[96], events[96], notify_path[96];
     pid_t pid;
-    int notify;
+    int notify, port, other_port, ops_port;
 } t;
 
 // ---- the stub
@@ -111,11 +109,28 @@ static void write_config(const char *site, int port, const char *more)
     fclose(f);
 }
 
+// Free at this moment; three different ones.
+static void choose_ports(void)
+{
+    int *const ports[] = { &t.port, &t.other_port, &t.ops_port };
+    int fds[3];
+    for (int i = 0; i < 3; i++) {
+        struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        socklen_t n = sizeof a;
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(fds[i], (struct sockaddr *)&a, sizeof a), 0);
+        assert_int_equal(getsockname(fds[i], (struct sockaddr *)&a, &n), 0);
+        *ports[i] = ntohs(a.sin_port);
+    }
+    for (int i = 0; i < 3; i++) close(fds[i]);
+}
+
 static int setup(void **state)
 {
     (void)state;
     struct err err = { 0 };
     struct str hosts[] = { STR("login.example.com"), STR("app.example.com") };
+    choose_ports();
     strcpy(t.dir, "/tmp/sallyport-test-sup-XXXXXX");
     assert_non_null(mkdtemp(t.dir));
     snprintf(t.config, sizeof t.config, "%s/config.yaml", t.dir);
@@ -287,7 +302,7 @@ static bool notified(const char *what)
 
 static void start_ready(const char *site)
 {
-    write_config(site, PORT, "");
+    write_config(site, t.port, "");
     start();
     assert_true(wait_count(t.events, "verifier slot=", 2, 10000));
 }
@@ -297,20 +312,22 @@ static void start_ready(const char *site)
 static void test_starts_everything_and_ends_everything(void **state)
 {
     (void)state;
-    write_config("first", PORT, "operations: \"127.0.0.1:22042\"\n");
+    char operations[64];
+    snprintf(operations, sizeof operations, "operations: \"127.0.0.1:%d\"\n", t.ops_port);
+    write_config("first", t.port, operations);
     start();
     assert_true(wait_count(t.events, "start first", 1, 10000));
     assert_true(wait_count(t.events, "verifier slot=0", 1, 10000));
     assert_true(wait_count(t.events, "verifier slot=1", 1, 10000));
     assert_int_equal(count(t.events, "listeners=1 ops=1"), 1);
     assert_true(notified("READY=1"));
-    assert_true(can_connect(PORT) && can_connect(OPS_PORT));
+    assert_true(can_connect(t.port) && can_connect(t.ops_port));
     kill(t.pid, SIGTERM);
     assert_int_equal(wait_exit(5000), 0);
     assert_true(notified("STOPPING=1"));
     assert_int_equal(count(t.events, "term "), 1);
     assert_true(nobody_left());
-    assert_false(can_connect(PORT));
+    assert_false(can_connect(t.port));
 }
 
 static void test_root_is_given_up(void **state)
@@ -338,10 +355,10 @@ static void test_unusable_user_is_an_error(void **state)
 {
     (void)state;
     if (geteuid() != 0) skip();
-    write_config("first", PORT, "user: root\n");
+    write_config("first", t.port, "user: root\n");
     start();
     assert_int_equal(wait_exit(5000), 1);
-    write_config("first", PORT, "user: there-is-no-such-user\n");
+    write_config("first", t.port, "user: there-is-no-such-user\n");
     start();
     assert_int_equal(wait_exit(5000), 1);
     assert_int_equal(count(t.events, "start"), 0);
@@ -359,7 +376,7 @@ static void test_killed_gateway_comes_back(void **state)
     char text[64];
     snprintf(text, sizeof text, "gateway=%d", pid_in("start", 2));
     assert_true(wait_count(t.events, text, 2, 5000));
-    assert_true(can_connect(PORT));
+    assert_true(can_connect(t.port));
 }
 
 static void test_crashed_verifier_comes_back(void **state)
@@ -387,7 +404,7 @@ static void test_stuck_verifier_is_replaced(void **state)
 static void test_dying_gateway_is_not_started_in_a_hurry(void **state)
 {
     (void)state;
-    write_config("die", PORT, "");
+    write_config("die", t.port, "");
     start();
     assert_true(wait_count(t.events, "start die", 1, 15000));
     sleep(2);
@@ -402,24 +419,24 @@ static void test_bad_reload_changes_nothing(void **state)
     (void)state;
     start_ready("first");
     pid_t first = pid_in("start", 1);
-    write_config("second", PORT, "no_such_option: 1\n");
+    write_config("second", t.port, "no_such_option: 1\n");
     kill(t.pid, SIGHUP);
     assert_true(wait_count(t.log, "reload.failed", 1, 5000));
     assert_true(count(t.log, "no_such_option") > 0);
     // A good file with an address that is taken is as bad.
     struct sockaddr_in a = { .sin_family = AF_INET,
-                             .sin_port = htons(OTHER_PORT),
+                             .sin_port = htons((uint16_t)t.other_port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     assert_true(bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, 1) == 0);
-    write_config("second", OTHER_PORT, "");
+    write_config("second", t.other_port, "");
     kill(t.pid, SIGHUP);
     assert_true(wait_count(t.log, "reload.failed", 2, 5000));
     close(fd);
     assert_int_equal(count(t.events, "start"), 1);
     assert_int_equal(count(t.events, "term"), 0);
-    assert_true(alive(first) && can_connect(PORT));
+    assert_true(alive(first) && can_connect(t.port));
 }
 
 static void test_good_reload_replaces_the_generation(void **state)
@@ -427,15 +444,15 @@ static void test_good_reload_replaces_the_generation(void **state)
     (void)state;
     start_ready("first");
     pid_t first = pid_in("start", 1);
-    write_config("second", OTHER_PORT, "");
+    write_config("second", t.other_port, "");
     kill(t.pid, SIGHUP);
     assert_true(wait_count(t.events, "start second", 1, 5000));
     assert_true(wait_count(t.events, "term pid=", 1, 5000));
     assert_int_equal(pid_in("term", 1), first);
     assert_true(notified("RELOADING=1") && notified("READY=1"));
     assert_true(wait_gone(first, 2000));
-    for (int i = 0; i < 100 && can_connect(PORT); i++) usleep(20000);
-    assert_true(!can_connect(PORT) && can_connect(OTHER_PORT));
+    for (int i = 0; i < 100 && can_connect(t.port); i++) usleep(20000);
+    assert_true(!can_connect(t.port) && can_connect(t.other_port));
     assert_true(wait_count(t.events, "verifier slot=", 4, 5000));
     kill(t.pid, SIGTERM);
     assert_int_equal(wait_exit(5000), 0);
@@ -446,10 +463,10 @@ static void test_same_socket_over_a_reload(void **state)
 {
     (void)state;
     start_ready("first");
-    write_config("second", PORT, "");
+    write_config("second", t.port, "");
     kill(t.pid, SIGHUP);
     for (int i = 0; i < 200; i++) { // never refused
-        assert_true(can_connect(PORT));
+        assert_true(can_connect(t.port));
         usleep(5000);
     }
     assert_true(wait_count(t.events, "term pid=", 1, 5000));
@@ -460,12 +477,12 @@ static void test_old_generation_stays_until_the_new_one_serves(void **state)
     (void)state;
     start_ready("first");
     pid_t first = pid_in("start", 1);
-    write_config("die", PORT, "");
+    write_config("die", t.port, "");
     kill(t.pid, SIGHUP);
     assert_true(wait_count(t.events, "start die", 3, 5000));
     assert_true(alive(first));
     assert_int_equal(count(t.events, "term"), 0);
-    write_config("third", PORT, "");
+    write_config("third", t.port, "");
     kill(t.pid, SIGHUP);
     assert_true(wait_count(t.events, "term pid=", 1, 5000));
     assert_true(wait_gone(first, 2000));
@@ -508,7 +525,7 @@ static void test_nothing_survives_the_supervisor(void **state)
 static void test_bad_configuration_at_start(void **state)
 {
     (void)state;
-    write_config("first", PORT, "no_such_option: 1\n");
+    write_config("first", t.port, "no_such_option: 1\n");
     start();
     assert_int_equal(wait_exit(5000), 1);
     assert_true(count(t.log, "no_such_option") > 0);
