@@ -125,7 +125,8 @@ static struct str make(const struct making *m)
     uint8_t cek[64] = { 1, 2, 3 };
     size_t n = m->cek ? m->cek : 32;
     struct str keys = key_element(m, cek, n, m->key ? m->key : KEY_SP);
-    if (m->stranger_first) keys = arena_printf(arena, "%s%s", key_element(m, cek, n, KEY_STRANGER).p, keys.p);
+    for (int i = 0; i < m->strangers; i++)
+        keys = arena_printf(arena, "%s%s", key_element(m, cek, n, KEY_STRANGER).p, keys.p);
     return arena_printf(
         arena,
         "<saml:EncryptedAssertion xmlns:saml=\"" NS_ASSERTION "\" xmlns:x=\"" NS_XENC "\" xmlns:ds=\"" NS_DSIG
