@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// An arena: memory whose lifetime is one request, one message or one configuration. Bounded: an allocation beyond the
-// limit, or one the system refuses, puts the arena in a sticky failed state in which every later allocation returns
-// NULL; so code may allocate freely and ask arena_failed() once at the end.
+// An arena: memory whose lifetime is one request, one message or one configuration. Bounded: an allocation
+// beyond the limit, or one the system refuses, puts the arena in a sticky failed state in which every later
+// allocation returns NULL; so code may allocate freely and ask arena_failed() once at the end.
 #pragma once
 
 #include <stdarg.h>
@@ -30,8 +30,8 @@ struct strlist arena_strlist(struct arena *a, struct strlist l);
 // printf into the arena, NUL-terminated. Absent on failure.
 struct str arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
-// Calls release(object) when the arena is cleared or freed: the owner of foreign handles (json_t, xmlDoc, EVP_PKEY).
-// When registration fails release(object) is called at once and false returned.
+// Calls release(object) when the arena is cleared or freed: the owner of foreign handles (json_t, xmlDoc,
+// EVP_PKEY). When registration fails release(object) is called at once and false returned.
 bool arena_defer(struct arena *a, void (*release)(void *), void *object);
 
 // A growing byte buffer in an arena, for composing text. Never exceeds `max` bytes; past it `failed` is set.

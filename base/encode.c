@@ -31,7 +31,8 @@ bool decode_hex(struct str text, uint8_t *ret, size_t n)
     if (text.n != n * 2) return false;
     for (size_t i = 0; i < text.n; i++)
         if (hex_value(text.p[i]) < 0) return false;
-    for (size_t i = 0; i < n; i++) ret[i] = (uint8_t)(hex_value(text.p[2 * i]) << 4 | hex_value(text.p[2 * i + 1]));
+    for (size_t i = 0; i < n; i++)
+        ret[i] = (uint8_t)(hex_value(text.p[2 * i]) << 4 | hex_value(text.p[2 * i + 1]));
     return true;
 }
 
@@ -159,10 +160,10 @@ struct str encode_html(struct arena *a, struct str text)
     sbuf_init(&b, a, text.n * 6 + 1);
     size_t start = 0;
     for (size_t i = 0; i < text.n; i++) {
-        const char *e = text.p[i] == '&'   ? "&amp;"
-                        : text.p[i] == '<' ? "&lt;"
-                        : text.p[i] == '>' ? "&gt;"
-                        : text.p[i] == '"' ? "&quot;"
+        const char *e = text.p[i] == '&'    ? "&amp;"
+                        : text.p[i] == '<'  ? "&lt;"
+                        : text.p[i] == '>'  ? "&gt;"
+                        : text.p[i] == '"'  ? "&quot;"
                         : text.p[i] == '\'' ? "&#39;"
                                             : NULL;
         if (!e) continue;

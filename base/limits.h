@@ -4,53 +4,53 @@
 
 enum {
     // HTTP requests and answers
-    LIMIT_HEAD_BYTES = 32 * 1024,         // request head, request line included
+    LIMIT_HEAD_BYTES = 32 * 1024,          // request head, request line included
     LIMIT_RESPONSE_HEAD_BYTES = 64 * 1024, // head of a backend's answer
-    LIMIT_HEADERS = 128,                  // header fields of one head
-    LIMIT_HEADERS_ADDED = 32,             // fields that the gateway adds to it
+    LIMIT_HEADERS = 128,                   // header fields of one head
+    LIMIT_HEADERS_ADDED = 32,              // fields that the gateway adds to it
     LIMIT_METHOD_BYTES = 32,
-    LIMIT_CONNECTION_OPTIONS = 32,        // names in all Connection fields of one head
-    LIMIT_TARGET_BYTES = 16 * 1024,       // request target
-    LIMIT_CHUNK_LINE_BYTES = 256,         // one chunk-size line, extensions included
-    LIMIT_TRAILER_BYTES = 8 * 1024,       // all trailers of one body
-    LIMIT_COOKIES = 128,                  // cookie pairs looked at in one request
-    LIMIT_FORM_BYTES = 256 * 1024,        // a body that the gateway reads itself (SAML POST)
+    LIMIT_CONNECTION_OPTIONS = 32,  // names in all Connection fields of one head
+    LIMIT_TARGET_BYTES = 16 * 1024, // request target
+    LIMIT_CHUNK_LINE_BYTES = 256,   // one chunk-size line, extensions included
+    LIMIT_TRAILER_BYTES = 8 * 1024, // all trailers of one body
+    LIMIT_COOKIES = 128,            // cookie pairs looked at in one request
+    LIMIT_FORM_BYTES = 256 * 1024,  // a body that the gateway reads itself (SAML POST)
     LIMIT_FORM_FIELDS = 16,
     LIMIT_QUERY_FIELDS = 32,
-    LIMIT_BUFFER_BYTES = 64 * 1024,       // each direction of a proxied exchange
-    LIMIT_EXCHANGE_ARENA = 1024 * 1024,   // all memory of one request
+    LIMIT_BUFFER_BYTES = 64 * 1024,     // each direction of a proxied exchange
+    LIMIT_EXCHANGE_ARENA = 1024 * 1024, // all memory of one request
 
     // Logins
-    LIMIT_LOGIN_COOKIES = 7,              // unfinished logins of one browser
+    LIMIT_LOGIN_COOKIES = 7, // unfinished logins of one browser
     LIMIT_LOGIN_SECONDS = 600,
     LIMIT_TICKET_SECONDS = 30,
-    LIMIT_LOGINS_PENDING = 512,           // logins in work in the login thread; more get 503
-    LIMIT_URL_BYTES = 4096,               // return targets, endpoints
+    LIMIT_LOGINS_PENDING = 512, // logins in work in the login thread; more get 503
+    LIMIT_URL_BYTES = 4096,     // return targets, endpoints
     LIMIT_LOGIN_COOKIE_BYTES = 3800,
 
     // Messages of identity providers
     LIMIT_SAML_MESSAGE_BYTES = 128 * 1024, // decoded
     LIMIT_SAML_METADATA_BYTES = 8 * 1024 * 1024,
-    LIMIT_JSON_BYTES = 256 * 1024,        // discovery, JWKS, token and userinfo answers
+    LIMIT_JSON_BYTES = 256 * 1024, // discovery, JWKS, token and userinfo answers
     LIMIT_JWT_BYTES = 32 * 1024,
     LIMIT_JWKS_KEYS = 64,
-    LIMIT_ATTRIBUTES = 256,               // attributes or claims kept of one login
-    LIMIT_ATTRIBUTE_VALUES = 2048,        // values in total
-    LIMIT_IDENTITY_BYTES = 64 * 1024,     // an identity, encoded
-    LIMIT_SESSION_BYTES = 128 * 1024,     // a session record, encoded
-    LIMIT_BACKCHANNEL_SECONDS = 10,       // one call to an identity provider
-    LIMIT_JWKS_REFETCH_SECONDS = 60,      // at most one refetch in this time
+    LIMIT_ATTRIBUTES = 256,           // attributes or claims kept of one login
+    LIMIT_ATTRIBUTE_VALUES = 2048,    // values in total
+    LIMIT_IDENTITY_BYTES = 64 * 1024, // an identity, encoded
+    LIMIT_SESSION_BYTES = 128 * 1024, // a session record, encoded
+    LIMIT_BACKCHANNEL_SECONDS = 10,   // one call to an identity provider
+    LIMIT_JWKS_REFETCH_SECONDS = 60,  // at most one refetch in this time
 
     // Between processes
-    LIMIT_WIRE_BYTES = 9 * 1024 * 1024,   // one message
-    LIMIT_VERIFY_SECONDS = 5,             // one message in a verifier, then it is killed
+    LIMIT_WIRE_BYTES = 9 * 1024 * 1024, // one message
+    LIMIT_VERIFY_SECONDS = 5,           // one message in a verifier, then it is killed
     LIMIT_VERIFIER_MEMORY = 1024 * 1024 * 1024,
 
     // Configuration
     LIMIT_CONFIG_BYTES = 1024 * 1024,
-    LIMIT_CONFIG_ERRORS = 64,             // reported in one check
+    LIMIT_CONFIG_ERRORS = 64, // reported in one check
     LIMIT_SECRET_BYTES = 4096,
     LIMIT_YAML_DEPTH = 16,
-    LIMIT_YAML_ENTRIES = 4096,            // of one map or list
-    LIMIT_PEM_BYTES = 256 * 1024,         // a certificate chain or a key
+    LIMIT_YAML_ENTRIES = 4096,    // of one map or list
+    LIMIT_PEM_BYTES = 256 * 1024, // a certificate chain or a key
 };

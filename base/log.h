@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One JSON object per line on stderr, one line per event, written with one write(2). Field names are fixed: time, level,
-// event, then those of docs/logging.md. Values are escaped and cut; a line never exceeds LOG_LINE_BYTES. A `struct
-// secret` cannot be given to any of these functions: secrets are masked by construction.
+// One JSON object per line on stderr, one line per event, written with one write(2). Field names are fixed:
+// time, level, event, then those of docs/logging.md. Values are escaped and cut; a line never exceeds
+// LOG_LINE_BYTES. A `struct secret` cannot be given to any of these functions: secrets are masked by
+// construction.
 #pragma once
 
 #include "base/err.h"
@@ -31,7 +32,8 @@ void log_err(struct log_line *l, const struct err *err); // fields reason and de
 void log_end(struct log_line *l);
 
 // Shorthands for events with one sentence: field `message`.
-void log_message(enum log_level level, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void log_message(enum log_level level, const char *event, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 void log_failure(enum log_level level, const char *event, const struct err *err);
 // Redirects lines (default: file descriptor 2). For tests.
 void log_to_fd(int fd);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Strings that carry their length. A `struct str` borrows its bytes: whoever made it says how long they live (most
-// often: as long as the arena or the buffer they point into). Bytes may be anything, NUL included; there is no
-// terminator unless a function promises one. An absent string is { NULL, 0 }; an empty one has p != NULL.
+// Strings that carry their length. A `struct str` borrows its bytes: whoever made it says how long they live
+// (most often: as long as the arena or the buffer they point into). Bytes may be anything, NUL included;
+// there is no terminator unless a function promises one. An absent string is { NULL, 0 }; an empty one has p
+// != NULL.
 #pragma once
 
 #include <stdbool.h>
@@ -20,7 +21,10 @@ struct strlist {
 
 // A literal as a str; usable in static initialisers.
 #define STR(lit) ((struct str){ "" lit, sizeof(lit) - 1 })
-#define STR_INIT(lit) { "" lit, sizeof(lit) - 1 }
+#define STR_INIT(lit)                                                                                        \
+    {                                                                                                        \
+        "" lit, sizeof(lit) - 1                                                                              \
+    }
 #define STR_NONE ((struct str){ NULL, 0 })
 // For printf: "%.*s".
 #define STR_FMT(s) (int)(s).n, (s).p ? (s).p : ""
@@ -43,8 +47,8 @@ struct str str_skip(struct str s, size_t n);
 struct str str_take(struct str s, size_t n);
 // Removes spaces and tabs at both ends (RFC 9110 OWS).
 struct str str_trim(struct str s);
-// Cuts the part before the first `sep` off *rest into *ret_part; false when *rest is exhausted (p == NULL afterwards).
-// "a,,b" gives "a", "", "b"; "" gives "" once.
+// Cuts the part before the first `sep` off *rest into *ret_part; false when *rest is exhausted (p == NULL
+// afterwards). "a,,b" gives "a", "", "b"; "" gives "" once.
 bool str_cut(struct str *rest, char sep, struct str *ret_part);
 // Strict decimal: 1..19 digits, no sign, no spaces, value <= max. False otherwise (*ret untouched).
 bool str_to_u64(struct str s, uint64_t max, uint64_t *ret);

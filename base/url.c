@@ -84,7 +84,8 @@ static bool port_parse(struct str raw, uint16_t *ret)
     return true;
 }
 
-bool authority_parse(struct arena *a, struct str raw, struct str *ret_host, bool *ret_ipv6, uint16_t *ret_port)
+bool authority_parse(struct arena *a, struct str raw, struct str *ret_host, bool *ret_ipv6,
+                     uint16_t *ret_port)
 {
     struct str host = raw, port = STR_NONE;
     bool bracket = raw.n && raw.p[0] == '[';
@@ -148,14 +149,17 @@ bool url_parse(struct arena *a, struct str text, struct url *ret, struct err *er
 {
     struct url u = { 0 };
     if (text.n == 0) return err_set(err, ERR_URL, "the URL is empty");
-    if (!is_visible_ascii(text)) return err_set(err, ERR_URL, "spaces, controls, backslashes or non-ASCII bytes");
+    if (!is_visible_ascii(text))
+        return err_set(err, ERR_URL, "spaces, controls, backslashes or non-ASCII bytes");
     struct str rest = text;
-    if (!split_scheme(&rest, &u.https)) return err_set(err, ERR_URL, "it does not begin with https:// or http://");
+    if (!split_scheme(&rest, &u.https))
+        return err_set(err, ERR_URL, "it does not begin with https:// or http://");
     struct str fragment = take_after(&rest, '#');
     struct str query = take_after(&rest, '?');
     size_t slash = str_find(rest, '/');
     struct str authority = str_take(rest, slash);
-    if (str_find(authority, '@') < authority.n) return err_set(err, ERR_URL, "user information before the host");
+    if (str_find(authority, '@') < authority.n)
+        return err_set(err, ERR_URL, "user information before the host");
     uint16_t port;
     if (!authority_parse(a, authority, &u.host, &u.ipv6, &port))
         return err_set(err, ERR_URL, "invalid host or port '%.*s'", STR_FMT(authority));

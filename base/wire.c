@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "base/wire.h"
 
-
 enum { FIELD_HEAD = 6 };
 
 void wire_init(struct wire_writer *w, struct arena *a, size_t max)

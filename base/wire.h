@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Tagged fields: the byte format of messages between our processes and of sealed records. A field is a 16-bit tag, a
-// 32-bit length and that many bytes, all big-endian. Order is free, a tag may repeat (lists). Readers skip tags that
-// they do not know, so records survive an upgrade. Reading is bounded and never copies: results borrow from the input.
+// Tagged fields: the byte format of messages between our processes and of sealed records. A field is a 16-bit
+// tag, a 32-bit length and that many bytes, all big-endian. Order is free, a tag may repeat (lists). Readers
+// skip tags that they do not know, so records survive an upgrade. Reading is bounded and never copies:
+// results borrow from the input.
 #pragma once
 
 #include "base/arena.h"

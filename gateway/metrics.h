@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Counters of one worker. Only that worker writes (relaxed atomics), the operations thread reads and sums. The X-list gives
-// name, type and help of each; docs/metrics.md and a test are checked against it.
+// Counters of one worker. Only that worker writes (relaxed atomics), the operations thread reads and sums.
+// The X-list gives name, type and help of each; docs/metrics.md and a test are checked against it.
 #pragma once
 
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define METRICS(X)                                                                                                     \
-    X(connections_total, "counter", "Connections accepted")                                                            \
-    X(connections_open, "gauge", "Connections open now")                                                               \
-    X(tls_handshakes_failed_total, "counter", "TLS handshakes that failed")                                            \
-    X(requests_total, "counter", "Requests read")                                                                      \
-    X(requests_refused_total, "counter", "Requests refused as malformed")                                              \
-    X(responses_2xx_total, "counter", "Answers with a 2xx status")                                                     \
-    X(responses_3xx_total, "counter", "Answers with a 3xx status")                                                     \
-    X(responses_4xx_total, "counter", "Answers with a 4xx status")                                                     \
-    X(responses_5xx_total, "counter", "Answers with a 5xx status")                                                     \
-    X(proxied_total, "counter", "Requests forwarded to a backend")                                                     \
-    X(proxy_errors_total, "counter", "Requests that a backend did not answer")                                         \
-    X(decisions_allow_total, "counter", "Policy decisions: allowed")                                                   \
-    X(decisions_deny_total, "counter", "Policy decisions: denied")                                                     \
-    X(decisions_login_total, "counter", "Policy decisions: login needed")                                              \
-    X(logins_started_total, "counter", "Logins started")                                                               \
-    X(logins_total, "counter", "Logins completed")                                                                     \
-    X(logins_failed_total, "counter", "Logins that failed")                                                            \
-    X(logouts_total, "counter", "Sign-outs")                                                                           \
-    X(bytes_in_total, "counter", "Bytes received from clients, decrypted")                                             \
+#define METRICS(X)                                                                                           \
+    X(connections_total, "counter", "Connections accepted")                                                  \
+    X(connections_open, "gauge", "Connections open now")                                                     \
+    X(tls_handshakes_failed_total, "counter", "TLS handshakes that failed")                                  \
+    X(requests_total, "counter", "Requests read")                                                            \
+    X(requests_refused_total, "counter", "Requests refused as malformed")                                    \
+    X(responses_2xx_total, "counter", "Answers with a 2xx status")                                           \
+    X(responses_3xx_total, "counter", "Answers with a 3xx status")                                           \
+    X(responses_4xx_total, "counter", "Answers with a 4xx status")                                           \
+    X(responses_5xx_total, "counter", "Answers with a 5xx status")                                           \
+    X(proxied_total, "counter", "Requests forwarded to a backend")                                           \
+    X(proxy_errors_total, "counter", "Requests that a backend did not answer")                               \
+    X(decisions_allow_total, "counter", "Policy decisions: allowed")                                         \
+    X(decisions_deny_total, "counter", "Policy decisions: denied")                                           \
+    X(decisions_login_total, "counter", "Policy decisions: login needed")                                    \
+    X(logins_started_total, "counter", "Logins started")                                                     \
+    X(logins_total, "counter", "Logins completed")                                                           \
+    X(logins_failed_total, "counter", "Logins that failed")                                                  \
+    X(logouts_total, "counter", "Sign-outs")                                                                 \
+    X(bytes_in_total, "counter", "Bytes received from clients, decrypted")                                   \
     X(bytes_out_total, "counter", "Bytes sent to clients, before encryption")
 
 struct worker_metrics {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The order of the journey is a promise: scrub before identity, decision before proxy. And what the application is told.
+// The order of the journey is a promise: scrub before identity, decision before proxy. And what the
+// application is told.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

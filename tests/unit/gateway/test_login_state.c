@@ -24,7 +24,9 @@ static struct session_keys keys(void)
 
 static struct login_state fresh(struct arena *a, int64_t created)
 {
-    struct login_state s = { .provider = STR("corp"), .target = STR("https://wiki.example.com/x"), .created = created };
+    struct login_state s = { .provider = STR("corp"),
+                             .target = STR("https://wiki.example.com/x"),
+                             .created = created };
     assert_true(login_state_new(a, &s));
     return s;
 }
@@ -32,12 +34,13 @@ static struct login_state fresh(struct arena *a, int64_t created)
 static struct http_fields *cookie_fields(struct arena *a, struct str name, struct str value)
 {
     struct http_fields *f = arena_alloc(a, sizeof *f);
-    http_fields_add(f, FIELD_COOKIE, STR("Cookie"), arena_printf(a, "%.*s=%.*s", STR_FMT(name), STR_FMT(value)));
+    http_fields_add(f, FIELD_COOKIE, STR("Cookie"),
+                    arena_printf(a, "%.*s=%.*s", STR_FMT(name), STR_FMT(value)));
     return f;
 }
 
-static bool opens(struct arena *a, const struct session_keys *k, const struct http_fields *f, struct str state,
-                  struct str provider, int64_t now)
+static bool opens(struct arena *a, const struct session_keys *k, const struct http_fields *f,
+                  struct str state, struct str provider, int64_t now)
 {
     struct login_state s;
     struct err err = { 0 };
@@ -109,7 +112,8 @@ static void test_keeps_at_most_seven(void **state)
         struct login_state s = fresh(a, NOW + i);
         struct str name = login_state_cookie_name(a, s.state), value = login_state_seal(a, &k, &s);
         if (i == 0) oldest = name;
-        http_fields_add(f, FIELD_COOKIE, STR("Cookie"), arena_printf(a, "%.*s=%.*s", STR_FMT(name), STR_FMT(value)));
+        http_fields_add(f, FIELD_COOKIE, STR("Cookie"),
+                        arena_printf(a, "%.*s=%.*s", STR_FMT(name), STR_FMT(value)));
     }
     http_fields_add(f, FIELD_COOKIE, STR("Cookie"), STR(LOGIN_COOKIE_PREFIX "login-garbage=x"));
     struct strlist surplus = login_state_surplus(a, &k, f, NOW + 20);

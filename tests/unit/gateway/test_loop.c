@@ -46,7 +46,8 @@ static void test_a_timer_may_clear_another_that_is_due(void **state)
     (void)state;
     struct loop l;
     assert_true(loop_init(&l));
-    struct probe b = { .timer.fire = fired, .loop = &l }, a = { .timer.fire = fired, .loop = &l, .other = &b };
+    struct probe b = { .timer.fire = fired, .loop = &l },
+                 a = { .timer.fire = fired, .loop = &l, .other = &b };
     timer_set(&l, &a.timer, 60);
     timer_set(&l, &b.timer, 60);
     loop_run(&l, NULL);
@@ -118,7 +119,8 @@ static void test_a_removed_descriptor_gets_no_event_of_the_same_round(void **sta
     assert_true(loop_init(&l));
     assert_int_equal(pipe(a) | pipe(b), 0);
     assert_int_equal(write(a[1], "x", 1) + write(b[1], "x", 1), 2);
-    struct probe p = { .io = { a[0], ready }, .loop = &l }, q = { .io = { b[0], ready }, .loop = &l, .other = &p };
+    struct probe p = { .io = { a[0], ready }, .loop = &l },
+                 q = { .io = { b[0], ready }, .loop = &l, .other = &p };
     p.other = &q;
     assert_true(loop_add(&l, &p.io, EPOLLIN | EPOLLET) && loop_add(&l, &q.io, EPOLLIN | EPOLLET));
     loop_run(&l, NULL);
