@@ -86,7 +86,7 @@ static bool parse_query(struct exchange *x, struct login_query *ret, struct err 
 
 static bool provider_counts(const struct login_query *q, struct str key)
 {
-    return !q->route || q->route->providers.n == 0 || strlist_has(q->route->providers, key);
+    return !q->route || route_takes_provider(q->route, key);
 }
 
 static struct str choice_href(struct exchange *x, const struct login_query *q, struct str key)

@@ -191,6 +191,8 @@ static enum phase_result answer(struct exchange *x)
 static enum phase_result identity(struct exchange *x)
 {
     const struct identity *id = x->has_session ? &x->session.identity : NULL;
+    // A public page is for everyone, but only a login that counts on this route says who this one is.
+    if (id && !route_takes_provider(x->route, id->provider)) id = NULL;
     if (!cookie_strip(x->arena, &x->req.fields, STR(SESSION_COOKIE)) ||
         !identity_headers_set(x->arena, &x->req.fields, x->route->target->identity, id)) {
         answer_failure(x, ERR_TOO_LARGE, "the request does not fit once the identity is added");

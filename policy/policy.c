@@ -186,6 +186,11 @@ static struct decision decide_person(const struct route *route, const struct ide
     return missing;
 }
 
+bool route_takes_provider(const struct route *route, struct str provider)
+{
+    return route->providers.n == 0 || strlist_has(route->providers, provider);
+}
+
 struct decision policy_decide(const struct route *route, const struct identity *id, struct str method,
                               struct str path)
 {
@@ -193,8 +198,7 @@ struct decision policy_decide(const struct route *route, const struct identity *
     if (!route->policy)
         return (struct decision){ .verdict = VERDICT_DENY, .reason = REASON_NO_RULE, .route = route };
     if (!id) return decide_anonymous(route, method, path);
-    if (route->providers.n == 0 || strlist_has(route->providers, id->provider))
-        return decide_person(route, id, method, path);
+    if (route_takes_provider(route, id->provider)) return decide_person(route, id, method, path);
     // This login does not count here, so the visitor is nobody; but they should hear why they are asked
     // again.
     struct decision d = decide_anonymous(route, method, path);

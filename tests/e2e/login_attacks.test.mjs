@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What another site, another visitor or another provider could try between a browser and its session.
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { Client, request } from './rig/http.mjs';
+import {
+  assertRefused, assertStatus, cloneClient, echo, oidcCallback, oidcLogin, oidcUntilCode, samlLogin, samlPost, samlUntilResponse,
+  sessionOf, setsSession,
+} from './rig/journey.mjs';
+import { LOGIN, Stage } from './rig/stage.mjs';
+
+const isEnter = (l) => l.includes('/.sallyport/enter');
+
+describe('attacks on logins', () => {
+  let stage;
+  let gateway;
+  before(async () => {
+    stage = await Stage.start('attacks', {
+      saml: { corp: {} },
+      oidc: { op: {}, other: {} },
+      routes: (s) => [
+        { host: 'mixed.test', backends: [s.backend.url], policy: 'partly', providers: ['op'] },
+      ],
+      policies: { partly: [{ allow: { public: true, paths: ['/echo'] } }, { allow: { groups: ['staff'] } }] },
+    });
+    ({ gateway } = stage);
+  });
+  after(() => stage?.close());
+
+  const members = (path = '/echo') => stage.url('members.test', path);
+  const wiki = (path = '/echo') => stage.url('wiki.test', path);
+  const blog = (path = '/echo') => stage.url('blog.test', path);
+  const login = (idp, target, more = '') => stage.url(LOGIN, `/.sallyport/login?idp=${idp}&rd=${encodeURIComponent(target)}${more}`);
+  const loginFrom = (host, idp, target) => stage.url(host, `/.sallyport/login?idp=${idp}&rd=${encodeURIComponent(target)}`);
+  const isProvider = (l) => l.startsWith(stage.oidc.issuer);
+  const assertOutside = async (client, url) => assertStatus(await client.get(url), 302, 'no session');
+  const signedIn = async (user = 'ann', url = loginFrom('members.test', 'op', members())) => {
+    const client = new Client();
+    assertStatus(await oidcLogin(client, url, user), 200);
+    return client;
+  };
+
+  it('a login that does not count on a route names nobody there, on public pages neither', async () => {
+    const client = await signedIn('bob', loginFrom('mixed.test', 'other', stage.url('mixed.test', '/.sallyport/')));
+    assert.ok(sessionOf(client, 'mixed.test'), 'a session on the host, of another provider');
+    const { headers } = await echo(client, stage.url('mixed.test', '/echo'));
+    assert.deepEqual(Object.keys(headers).filter((n) => n.startsWith('x-sallyport')), []);
+    const ann = await signedIn('ann', loginFrom('mixed.test', 'op', stage.url('mixed.test', '/echo')));
+    assert.equal((await echo(ann, stage.url('mixed.test', '/echo'))).headers['x-sallyport-email'], 'ann@example.com');
+  });
+
+  it('a link made for the browser of somebody else brings nobody into a session', async () => {
+    const attacker = new Client();
+    const start = await attacker.get(wiki());
+    const b = new URL(start.headers.location).searchParams.get('b');
+    assert.match(b, /^[\w-]{43}$/);
+    // The victim is signed in, and follows the attacker's link.
+    const victim = await signedIn('ann');
+    const res = await victim.open(stage.url(LOGIN, `/.sallyport/login?rd=${encodeURIComponent(wiki())}&b=${b}`), isEnter);
+    assert.ok(res.location, 'a ticket for the binding of the attacker');
+    assertRefused(await victim.get(res.location), 400, 'the victim\'s browser has another cookie');
+    assertRefused(await attacker.get(res.location), 400, 'used up by the try');
+    assert.equal(sessionOf(attacker, 'wiki.test'), undefined);
+    // The other way round: the attacker's ticket in the victim's browser.
+    const own = await signedIn('ann');
+    const ticket = (await own.open(blog(), isEnter)).location;
+    const fresh = new Client();
+    await fresh.get(blog());
+    assertRefused(await fresh.get(ticket), 400, 'another browser');
+    assert.equal(sessionOf(fresh, 'blog.test'), undefined);
+  });
+
+  it('of two answers at the same moment one makes a session', async () => {
+    for (let i = 0; i < 3; i++) {
+      const client = new Client();
+      const form = await samlUntilResponse(client, loginFrom('members.test', 'corp', members()), 'ann');
+      const twins = [client, cloneClient(client), cloneClient(client), cloneClient(client)];
+      const answers = await Promise.all(twins.map((c) => samlPost(c, form)));
+      assert.equal(answers.filter(setsSession).length, 1, answers.map((r) => r.status).join());
+    }
+    const client = new Client();
+    const location = await oidcUntilCode(client, loginFrom('members.test', 'op', members()), 'ann');
+    const answers = await Promise.all([client, cloneClient(client), cloneClient(client)].map((c) => oidcCallback(c, location)));
+    assert.ok(answers.filter(setsSession).length <= 1, answers.map((r) => r.status).join());
+  });
+
+  it('nobody else signs a visitor out', async () => {
+    const client = await signedIn();
+    const url = members('/.sallyport/logout');
+    for (const headers of [
+      { 'Sec-Fetch-Site': 'cross-site', Origin: 'https://evil.test' },
+      { 'Sec-Fetch-Site': 'cross-site', Origin: 'null' },
+      { 'Sec-Fetch-Site': 'same-site', Origin: 'null' },
+      { 'Sec-Fetch-Site': 'same-site', Origin: stage.url('wiki.test', '') },
+      { 'Sec-Fetch-Site': undefined, Origin: 'null' },
+      { 'Sec-Fetch-Site': undefined, Origin: 'https://evil.test' },
+      { 'Sec-Fetch-Site': undefined, Origin: 'http://members.test' },
+      { 'Sec-Fetch-Site': undefined, Origin: `${new URL(members()).origin}.evil.test` },
+      { 'Sec-Fetch-Site': undefined, Origin: '' },
+    ]) {
+      const cookie = `__Host-sallyport=${sessionOf(client, 'members.test')}`;
+      const h = Object.fromEntries(Object.entries({ 'Content-Type': 'application/x-www-form-urlencoded', Cookie: cookie, ...headers }).filter(([, v]) => v !== undefined));
+      const res = await request(url, { method: 'POST', headers: h, body: '' });
+      assertStatus(res, 403, JSON.stringify(headers));
+      assert.deepEqual(res.setCookies, [], JSON.stringify(headers));
+    }
+    for (const method of ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']) await client.send(url, { method });
+    assertStatus(await client.get(members()), 200, 'still signed in');
+  });
+
+  it('endpoints of the login host are nowhere else, and take their one method', async () => {
+    for (const path of ['/.sallyport/saml/corp/acs', '/.sallyport/oidc/op/callback?code=x&state=y', '/.sallyport/saml/metadata']) {
+      for (const method of ['GET', 'POST']) {
+        const res = await request(stage.url('wiki.test', path), { method, headers: { Accept: 'text/html', 'Content-Type': 'application/x-www-form-urlencoded' } });
+        assertStatus(res, 404, `${method} ${path}`);
+      }
+    }
+    for (const [method, path] of [
+      ['GET', '/saml/corp/acs'], ['HEAD', '/saml/corp/acs'], ['OPTIONS', '/saml/corp/acs'], ['PUT', '/saml/corp/acs'], ['POST', '/oidc/op/callback'],
+      ['OPTIONS', '/oidc/op/callback'], ['POST', '/login'], ['OPTIONS', '/login'], ['POST', '/enter'], ['DELETE', '/enter'], ['PUT', '/logout'],
+      ['POST', '/userinfo'],
+    ]) {
+      const res = await request(stage.url(LOGIN, `/.sallyport${path}`), { method, headers: { 'Content-Length': '0' } });
+      assertStatus(res, 405, `${method} ${path}`);
+      assert.ok(res.headers.allow, `${method} ${path} says what is allowed`);
+      assert.deepEqual(res.setCookies, [], `${method} ${path}`);
+    }
+    for (const path of ['/saml/op/acs', '/oidc/corp/callback', '/saml/none/acs', '/saml/corp/acs/', '/saml/corp/ACS']) {
+      assertStatus(await request(stage.url(LOGIN, `/.sallyport${path}`)), 404, path);
+    }
+  });
+});
