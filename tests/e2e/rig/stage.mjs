@@ -47,7 +47,7 @@ export class Stage {
   async build({ saml = {}, oidc = {}, oidcSetup = {}, nginx = false, apps = {}, routes = () => [], policies: morePolicies = {}, config = {}, idps = true, start = true }) {
     const { world } = this;
     this.ca = await makeCa(world);
-    this.edge = await makeLeaf(world, this.ca, 'edge', ['login.test', '*.test']);
+    this.edge = await makeLeaf(world, this.ca, 'edge', ['login.test', 'wiki.test', 'members.test', '*.test']);
     this.idpLeaf = await makeLeaf(world, this.ca, 'idp', ['localhost', '127.0.0.1']);
     this.backend = await startBackend(world);
     this.nginx = nginx && await startNginxBackend(world, this.backend.port);
@@ -63,7 +63,7 @@ export class Stage {
       identity_providers: identityProviders,
       routes: [...routesFor(this.backend, this.nginx, this.providers, apps), ...routes(this)],
       policies: { ...policies, ...morePolicies },
-      ...config,
+      ...(typeof config === 'function' ? await config(this) : config),
     });
     // As an operator does: our metadata from the command line, to the SAML providers, before anything runs.
     if (Object.keys(this.saml).length) {

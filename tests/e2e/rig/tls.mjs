@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A certificate authority of the suite's own, made with openssl, and leaf certificates from it.
-import { chmodSync, writeFileSync } from 'node:fs';
-import { readText } from './world.mjs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 
 const KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
 
@@ -11,7 +10,7 @@ export async function makeCa(world) {
   const key = `${dir}/ca.key`;
   await world.must('openssl', ['req', '-x509', ...KEY, '-keyout', key, '-out', cert, '-days', '30',
     '-subj', '/CN=Sallyport test CA', '-addext', 'keyUsage=critical,keyCertSign,cRLSign']);
-  return { dir, cert, key, pem: readText(cert) };
+  return { dir, cert, key, pem: readFileSync(cert, 'utf8') };
 }
 
 // A server certificate for the names (IP addresses too).

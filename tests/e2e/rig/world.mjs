@@ -2,7 +2,7 @@
 // One suite's world: a temporary folder, ports, processes started by it, and the promise that all of it is gone at the end,
 // also when a test fails or the run is interrupted.
 import { spawn } from 'node:child_process';
-import { chmodSync, createWriteStream, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, createWriteStream, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -171,10 +171,9 @@ export class World {
     for (const p of this.processes) {
       try { process.kill(-p.pid, 'SIGKILL'); } catch { /* gone */ }
     }
+    if (!process.env.E2E_KEEP) rmSync(this.dir, { recursive: true, force: true });
   }
 }
 
 process.on('exit', () => worlds.forEach((w) => w.killNow()));
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
-
-export const readText = (file) => readFileSync(file, 'utf8');
