@@ -175,7 +175,7 @@ static void userinfo(struct exchange *x)
     sbuf_init(&b, x->arena, LIMIT_IDENTITY_BYTES * 8);
     sbuf_add_c(&b, "{");
     add_member(&b, x->arena, "user", identity_label(id));
-    add_member(&b, x->arena, "email", id->email);
+    add_member(&b, x->arena, "email", identity_email(id));
     add_member(&b, x->arena, "name", id->name);
     add_member(&b, x->arena, "preferredUsername", id->username);
     add_member(&b, x->arena, "subject", id->subject);

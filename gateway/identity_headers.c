@@ -41,7 +41,7 @@ static struct str value_of(struct arena *a, const struct identity *id, enum sour
 {
     switch (source) {
     case FROM_USER: return identity_label(id);
-    case FROM_EMAIL: return id->email;
+    case FROM_EMAIL: return identity_email(id);
     case FROM_NAME: return id->name;
     case FROM_GROUPS: return join_groups(a, id->groups);
     case FROM_SUBJECT: return id->subject;

@@ -20,10 +20,16 @@ struct str email_domain(struct str email)
     return str_find(domain, '@') == domain.n ? domain : STR_NONE;
 }
 
+struct str identity_email(const struct identity *id)
+{
+    return id->email_verified ? id->email : STR_NONE;
+}
+
 struct str identity_label(const struct identity *id)
 {
     if (id->username.n) return id->username;
-    return id->email.n ? id->email : id->subject;
+    struct str email = identity_email(id);
+    return email.n ? email : id->subject;
 }
 
 // Tags are stored on disk: never reuse a number.

@@ -39,7 +39,11 @@ struct strlist identity_claim(const struct identity *id, struct str name);
 // '@' and both parts are not empty.
 struct str email_domain(struct str email);
 
-// For pages, logs and headers: username, else email, else subject.
+// The address when the provider vouches for it. Whoever may write any address into an account could else be anybody to an
+// application that knows people by theirs.
+struct str identity_email(const struct identity *id);
+
+// For pages, logs and headers: username, else verified email, else subject.
 struct str identity_label(const struct identity *id);
 
 // Bytes for the session record and the wire (tagged fields); absent when larger than LIMIT_IDENTITY_BYTES.

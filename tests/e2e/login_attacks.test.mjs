@@ -49,6 +49,15 @@ describe('attacks on logins', () => {
     assert.equal((await echo(ann, stage.url('mixed.test', '/echo'))).headers['x-sallyport-email'], 'ann@example.com');
   });
 
+  it('an address that the provider did not verify is told to no application', async () => {
+    const carl = await signedIn('carl');
+    const { headers } = await echo(carl, members());
+    assert.equal(headers['x-sallyport-user'], 'carl');
+    assert.equal(headers['x-sallyport-email'], undefined);
+    const ann = await signedIn('ann');
+    assert.equal((await echo(ann, members())).headers['x-sallyport-email'], 'ann@example.com');
+  });
+
   it('a link made for the browser of somebody else brings nobody into a session', async () => {
     const attacker = new Client();
     const start = await attacker.get(wiki());

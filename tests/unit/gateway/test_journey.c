@@ -42,6 +42,7 @@ static const struct identity ann = {
     .provider = STR_INIT("corp"),
     .subject = STR_INIT("s-1"),
     .email = STR_INIT("ann@example.com"),
+    .email_verified = true,
     .username = STR_INIT("ann"),
     .groups = { (struct str[]){ STR_INIT("staff"), STR_INIT("a,admins"), STR_INIT("it") }, 3 },
 };
@@ -62,6 +63,23 @@ static void test_presets_say_who_it_is(void **state)
     assert_null(field(f, "X-Sallyport-User").p);
     assert_int_equal(fields_for(a, IDENTITY_NONE, &ann)->n, 0);
     assert_int_equal(fields_for(a, IDENTITY_SALLYPORT, NULL)->n, 0);
+    arena_free(a);
+}
+
+static void test_an_unverified_address_is_not_told(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new(1 << 20);
+    struct identity id = ann;
+    id.email_verified = false;
+    id.username = STR_NONE;
+    struct http_fields *f =
+        fields_for(a, IDENTITY_SALLYPORT | IDENTITY_OAUTH2_PROXY | IDENTITY_REMOTE_USER, &id);
+    assert_null(field(f, "X-Sallyport-Email").p);
+    assert_null(field(f, "X-Forwarded-Email").p);
+    assert_null(field(f, "Remote-Email").p);
+    assert_true(str_eq_c(field(f, "X-Sallyport-User"), "s-1"));
+    assert_true(str_eq_c(field(f, "Remote-User"), "s-1"));
     arena_free(a);
 }
 
@@ -90,7 +108,7 @@ static void test_too_many_fields_are_not_forwarded(void **state)
     (void)state;
     struct arena *a = arena_new(1 << 20);
     struct http_fields *f = arena_alloc(a, sizeof *f);
-    for (int i = 0; i < LIMIT_HEADERS; i++) http_fields_add(f, FIELD_OTHER, STR("X"), STR("y"));
+    while (http_fields_add(f, FIELD_OTHER, STR("X"), STR("y"))) continue;
     assert_false(identity_headers_set(a, f, IDENTITY_SALLYPORT, &ann));
     arena_free(a);
 }
@@ -100,6 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order_of_the_phases),
         cmocka_unit_test(test_presets_say_who_it_is),
+        cmocka_unit_test(test_an_unverified_address_is_not_told),
         cmocka_unit_test(test_a_comma_in_a_group_does_not_make_two),
         cmocka_unit_test(test_a_line_break_in_a_name_is_not_forwarded),
         cmocka_unit_test(test_too_many_fields_are_not_forwarded),

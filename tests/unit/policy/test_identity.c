@@ -287,6 +287,9 @@ static void test_label(void **state)
     assert_true(str_eq_c(identity_label(&id), "ann"));
     id.username = STR_NONE;
     assert_true(str_eq_c(identity_label(&id), "ann@example.com"));
+    id.email_verified = false; // an address that anybody could have typed in names nobody
+    assert_true(str_eq_c(identity_label(&id), "s-1"));
+    id.email_verified = true;
     id.email = STR_NONE;
     assert_true(str_eq_c(identity_label(&id), "s-1"));
 }
