@@ -186,6 +186,8 @@ static void start_login(struct exchange *x, const struct login_query *q, const s
     j->state.target = arena_str(j->arena, q->target);
     j->state.binding = arena_str(j->arena, q->binding);
     j->state.created = x->worker->loop.now;
+    if (x->has_session)
+        j->state.replaces = arena_str(j->arena, (struct str){ (char *)x->session.id, SESSION_ID_BYTES });
     j->idp = (struct idp_job){ .kind = IDP_START,
                                .state = j->state.state,
                                .nonce = j->state.nonce,

@@ -97,11 +97,21 @@ static void add_replay_keys(struct login_job *j)
                                  j->idp.replay_until };
 }
 
+// Whoever planted or stole the cookie of the session before must not keep it. The one that came with this
+// request, or else the one that the browser had when the login began.
+static void end_former_session(struct login_job *j)
+{
+    const struct exchange *x = j->x;
+    struct str id = j->state.replaces;
+    if (x->has_session) id = (struct str){ (const char *)x->session.id, SESSION_ID_BYTES };
+    if (id.n != SESSION_ID_BYTES) return;
+    memcpy(j->replaced_id, id.p, SESSION_ID_BYTES);
+    j->op.replaces = j->replaced_id;
+}
+
 static void verified(struct login_job *j)
 {
-    struct exchange *x = j->x;
     if (j->idp.err.code != ERR_NONE) {
-        // A crash of the verifier says nothing about the login: its cookie stays, "try again" starts over.
         forget_state_cookie(j);
         fail(j, j->idp.err);
         return;
@@ -112,10 +122,7 @@ static void verified(struct login_job *j)
     }
     j->op = (struct store_op){ .kind = STORE_SESSION_CREATE, .session = j->session };
     add_replay_keys(j);
-    if (x->has_session) {
-        memcpy(j->replaced_id, x->session.id, sizeof j->replaced_id);
-        j->op.replaces = j->replaced_id;
-    }
+    end_former_session(j);
     for (size_t i = 0; i < j->op.nreplay; i++) {
         if (j->op.replay[i].key.p) continue;
         fail(j, (struct err){ .code = ERR_NO_MEMORY });

@@ -17,7 +17,8 @@ enum {
     TAG_REQUEST_ID,
     TAG_TARGET,
     TAG_BINDING,
-    TAG_CREATED
+    TAG_CREATED,
+    TAG_REPLACES
 };
 
 #define LOGIN_STATE_PREFIX LOGIN_COOKIE_PREFIX "login-"
@@ -60,6 +61,7 @@ struct str login_state_seal(struct arena *a, const struct session_keys *keys, co
     wire_put(&w, TAG_REQUEST_ID, s->request_id);
     wire_put(&w, TAG_TARGET, s->target);
     wire_put(&w, TAG_BINDING, s->binding);
+    wire_put(&w, TAG_REPLACES, s->replaces);
     wire_put_int(&w, TAG_CREATED, s->created);
     struct str plain = wire_done(&w);
     struct str name = login_state_cookie_name(a, s->state);
@@ -83,6 +85,7 @@ static bool decode(struct str plain, struct login_state *ret)
         case TAG_REQUEST_ID: s.request_id = f.value; break;
         case TAG_TARGET: s.target = f.value; break;
         case TAG_BINDING: s.binding = f.value; break;
+        case TAG_REPLACES: s.replaces = f.value; break;
         case TAG_CREATED:
             if (!wire_int(f.value, &s.created)) return false;
             break;

@@ -15,6 +15,8 @@ struct login_state {
     struct str target; // where the visitor wanted to go: an absolute URL, checked on entry and again on use
     struct str
         binding; // hash of the application host's browser cookie; absent when the target is the login host
+    struct str replaces; // id of the session that this browser had: a SAML answer is a cross-site POST, which
+                         // brings no Lax cookie to tell. Absent: none
     int64_t created;
 };
 

@@ -58,6 +58,15 @@ describe('attacks on logins', () => {
     assert.equal((await echo(ann, members())).headers['x-sallyport-email'], 'ann@example.com');
   });
 
+  it('a SAML login ends the session that it replaces', async () => {
+    const client = await signedIn('bob');
+    const planted = cloneClient(client);
+    assertStatus(await planted.get(members()), 200);
+    assertStatus(await samlLogin(client, loginFrom('members.test', 'corp', members()), 'ann'), 200);
+    assert.equal((await echo(client, members())).headers['x-sallyport-provider'], 'corp');
+    await assertOutside(planted, members());
+  });
+
   it('a link made for the browser of somebody else brings nobody into a session', async () => {
     const attacker = new Client();
     const start = await attacker.get(wiki());

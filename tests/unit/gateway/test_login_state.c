@@ -86,6 +86,26 @@ static void test_refuses_other_browser_provider_state_and_age(void **state)
     arena_free(a);
 }
 
+// What a SAML answer cannot bring along comes back from the cookie, and only what was put there.
+static void test_remembers_the_session_that_it_replaces(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new(1 << 20);
+    struct session_keys k = keys();
+    struct login_state s = fresh(a, NOW), got;
+    struct err err;
+    s.replaces = (struct str){ "\0id of the session before: 32 by", SESSION_ID_BYTES };
+    struct http_fields *f =
+        cookie_fields(a, login_state_cookie_name(a, s.state), login_state_seal(a, &k, &s));
+    assert_true(login_state_open(a, &k, f, s.state, STR("corp"), NOW, &got, &err));
+    assert_true(str_eq(got.replaces, s.replaces));
+    s = fresh(a, NOW);
+    f = cookie_fields(a, login_state_cookie_name(a, s.state), login_state_seal(a, &k, &s));
+    assert_true(login_state_open(a, &k, f, s.state, STR("corp"), NOW, &got, &err));
+    assert_null(got.replaces.p);
+    arena_free(a);
+}
+
 static void test_refuses_every_changed_character(void **state)
 {
     (void)state;
@@ -165,6 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_opens_in_the_browser_that_started_it),
         cmocka_unit_test(test_refuses_other_browser_provider_state_and_age),
+        cmocka_unit_test(test_remembers_the_session_that_it_replaces),
         cmocka_unit_test(test_refuses_every_changed_character),
         cmocka_unit_test(test_keeps_at_most_seven),
         cmocka_unit_test(test_a_target_that_does_not_fit_is_refused),
