@@ -216,9 +216,19 @@ static bool single_sign_on(struct exchange *x, const struct login_query *q)
     return true;
 }
 
+// A hidden frame is a background request of the site around it: with SameSite=None its cookies would push out
+// those of the login that the visitor is at. Frames of the same site (an application inside another) are the
+// operator's own.
+static bool framed_by_another_site(const struct exchange *x)
+{
+    struct str dest = http_fields_value(&x->req.fields, FIELD_SEC_FETCH_DEST);
+    struct str site = http_fields_value(&x->req.fields, FIELD_SEC_FETCH_SITE);
+    return dest.p && !str_eq_c(dest, "document") && site.p && str_eq_c(site, "cross-site");
+}
+
 void login_begin(struct exchange *x)
 {
-    if (!x->navigation) {
+    if (!x->navigation || framed_by_another_site(x)) {
         // A login that a background request started would only fill the browser with cookies.
         answer_failure(x, ERR_LOGIN_NOT_NAVIGATION, "a login starts with a page navigation only");
         return;

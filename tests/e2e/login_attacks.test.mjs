@@ -88,6 +88,17 @@ describe('attacks on logins', () => {
     assert.equal(sessionOf(fresh, 'blog.test'), undefined);
   });
 
+  it('a frame of another site starts no login', async () => {
+    for (const dest of ['iframe', 'frame', 'embed', 'object', 'fencedframe']) {
+      const client = new Client();
+      const res = await client.get(login('corp', members()), { 'Sec-Fetch-Dest': dest, 'Sec-Fetch-Site': 'cross-site' });
+      assertStatus(res, 401, dest);
+      assert.deepEqual(res.setCookies, [], dest);
+    }
+    const link = await new Client().get(login('op', members()), { 'Sec-Fetch-Site': 'cross-site' });
+    assertStatus(link, 302, 'a link does');
+  });
+
   it('of two answers at the same moment one makes a session', async () => {
     for (let i = 0; i < 3; i++) {
       const client = new Client();
