@@ -27,6 +27,7 @@ enum {
     LIMIT_LOGINS_PENDING = 512, // logins in work in the login thread; more get 503
     LIMIT_URL_BYTES = 4096,     // return targets, endpoints
     LIMIT_LOGIN_COOKIE_BYTES = 3800,
+    LIMIT_LOGIN_COOKIES_TOTAL = 12 * 1024, // bytes; a request head must still fit beside them
 
     // Messages of identity providers
     LIMIT_SAML_MESSAGE_BYTES = 128 * 1024, // decoded

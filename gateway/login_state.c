@@ -138,6 +138,7 @@ bool login_state_open(struct arena *a, const struct session_keys *keys, const st
 
 struct open_login {
     struct str name;
+    size_t bytes;
     int64_t created; // 0: unreadable or expired
 };
 
@@ -160,10 +161,16 @@ struct strlist login_state_surplus(struct arena *a, const struct session_keys *k
         if (!str_starts(c.name, STR(LOGIN_STATE_PREFIX)) || !http_is_token(c.name)) continue;
         struct login_state s;
         bool good = open_cookie(a, keys, c.name, c.value, &s) && !expired(&s, now);
-        open[n++] = (struct open_login){ c.name, good ? s.created : 0 };
+        open[n++] = (struct open_login){ c.name, c.name.n + c.value.n, good ? s.created : 0 };
     }
     qsort(open, n, sizeof *open, newest_first);
-    for (size_t i = 0; i < n; i++)
-        if (i >= LIMIT_LOGIN_COOKIES - 1 || open[i].created == 0) surplus.v[surplus.n++] = open[i].name;
+    // Long targets make large cookies: another site's links could else fill the request head, and nobody logs
+    // in.
+    size_t bytes = LIMIT_LOGIN_COOKIE_BYTES;
+    for (size_t i = 0; i < n; i++) {
+        bytes += open[i].bytes;
+        bool fits = i < LIMIT_LOGIN_COOKIES - 1 && bytes <= LIMIT_LOGIN_COOKIES_TOTAL;
+        if (!fits || open[i].created == 0) surplus.v[surplus.n++] = open[i].name;
+    }
     return surplus;
 }

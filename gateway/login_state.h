@@ -30,7 +30,7 @@ struct str login_state_seal(struct arena *a, const struct session_keys *keys, co
 bool login_state_open(struct arena *a, const struct session_keys *keys, const struct http_fields *f,
                       struct str state, struct str provider, int64_t now, struct login_state *ret,
                       struct err *err);
-// Names of login cookies that must go so that at most LIMIT_LOGIN_COOKIES - 1 are left: unreadable, expired,
-// then the oldest.
+// Names of login cookies that must go so that there is room for one more among LIMIT_LOGIN_COOKIES and
+// LIMIT_LOGIN_COOKIES_TOTAL: unreadable, expired, then the oldest.
 struct strlist login_state_surplus(struct arena *a, const struct session_keys *keys,
                                    const struct http_fields *f, int64_t now);

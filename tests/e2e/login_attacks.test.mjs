@@ -99,6 +99,14 @@ describe('attacks on logins', () => {
     assertStatus(link, 302, 'a link does');
   });
 
+  it('logins with long addresses do not fill the browser with more than a request may hold', async () => {
+    const client = new Client();
+    for (let i = 0; i < 9; i++) await client.open(login('op', wiki(`/echo?${i}${'x'.repeat(2400)}`)), isProvider);
+    const size = [...client.cookies(LOGIN)].reduce((n, [name, c]) => n + name.length + c.value.length + 3, 0);
+    assert.ok(size <= 16 * 1024, `${size} bytes of cookies`);
+    assertStatus(await oidcLogin(client, loginFrom('members.test', 'op', members()), 'ann'), 200);
+  });
+
   it('of two answers at the same moment one makes a session', async () => {
     for (let i = 0; i < 3; i++) {
       const client = new Client();

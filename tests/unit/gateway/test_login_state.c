@@ -143,6 +143,30 @@ static void test_keeps_at_most_seven(void **state)
     arena_free(a);
 }
 
+static void test_keeps_no_more_bytes_than_a_head_can_hold(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new(16 << 20);
+    struct session_keys k = keys();
+    struct http_fields *f = arena_alloc(a, sizeof *f);
+    char *big = arena_alloc(a, 2400);
+    memset(big, 'x', 2400);
+    struct str newest = STR_NONE;
+    for (int i = 0; i < 6; i++) {
+        struct login_state s = fresh(a, NOW + i);
+        s.target = (struct str){ big, 2400 };
+        newest = login_state_cookie_name(a, s.state);
+        struct str value = login_state_seal(a, &k, &s);
+        assert_non_null(value.p);
+        http_fields_add(f, FIELD_COOKIE, STR("Cookie"),
+                        arena_printf(a, "%.*s=%.*s", STR_FMT(newest), STR_FMT(value)));
+    }
+    struct strlist surplus = login_state_surplus(a, &k, f, NOW + 20);
+    assert_int_equal(surplus.n, 4);
+    assert_false(strlist_has(surplus, newest));
+    arena_free(a);
+}
+
 static void test_a_target_that_does_not_fit_is_refused(void **state)
 {
     (void)state;
@@ -188,6 +212,7 @@ int main(void)
         cmocka_unit_test(test_remembers_the_session_that_it_replaces),
         cmocka_unit_test(test_refuses_every_changed_character),
         cmocka_unit_test(test_keeps_at_most_seven),
+        cmocka_unit_test(test_keeps_no_more_bytes_than_a_head_can_hold),
         cmocka_unit_test(test_a_target_that_does_not_fit_is_refused),
         cmocka_unit_test(test_survives_every_failed_allocation),
     };
