@@ -125,6 +125,14 @@ static void touch_session(struct exchange *x)
     store_submit(x->worker->shared->store, op);
 }
 
+// An operator who takes a provider out of the configuration takes its word out of force, at once.
+static bool provider_known(const struct exchange *x, struct err *err)
+{
+    struct str key = x->session.identity.provider;
+    return config_provider(x->worker->shared->config, key) ||
+           err_set(err, ERR_SESSION_EXPIRED, "the provider '%.*s' is configured no more", STR_FMT(key));
+}
+
 // No cookie, a bad one and an ended session all mean the same: nobody is logged in. A store error means 503.
 static enum phase_result load_session(struct exchange *x)
 {
@@ -135,7 +143,8 @@ static enum phase_result load_session(struct exchange *x)
     struct err err = { 0 };
     bool ok = session_cookie_check(x->arena, &s->keys, x->host, cookie, id, &err) &&
               store_session(x->worker->reader, x->arena, id, &x->session, &err) &&
-              session_alive(&x->session, s->config->session_idle, x->worker->loop.now, &err);
+              session_alive(&x->session, s->config->session_idle, x->worker->loop.now, &err) &&
+              provider_known(x, &err);
     if (ok) {
         x->has_session = true;
         touch_session(x);

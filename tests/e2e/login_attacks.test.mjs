@@ -166,4 +166,17 @@ describe('attacks on logins', () => {
       assertStatus(await request(stage.url(LOGIN, `/.sallyport${path}`)), 404, path);
     }
   });
+
+  it('a provider that is configured no more vouches for nobody', async () => {
+    const client = await signedIn('ann', loginFrom('members.test', 'other', members()));
+    const stays = await signedIn('ann');
+    await gateway.stop();
+    const { other, ...rest } = gateway.config.identity_providers;
+    assert.ok(other);
+    gateway.configure({ ...gateway.config, identity_providers: rest, routes: gateway.config.routes.filter((r) => r.host !== 'other.test') });
+    await gateway.start();
+    await gateway.loginsWork('op');
+    assertStatus(await stays.get(members()), 200, 'a session of a provider that stays');
+    await assertOutside(client, members());
+  });
 });
