@@ -24,13 +24,19 @@ static const struct {
     { IDENTITY_REMOTE_USER, "Remote-Email", FROM_EMAIL },
 };
 
-// A group with a comma in its name would read as two groups: it is left out.
+// Applications split the value at commas and trim the pieces. A group with a comma in its name would read as
+// two, one with a space at its end (" admins") as another one than policy saw: both are left out.
+static bool group_is_listable(struct str group)
+{
+    return group.n > 0 && str_find(group, ',') == group.n && str_trim(group).n == group.n;
+}
+
 static struct str join_groups(struct arena *a, struct strlist groups)
 {
     struct sbuf b;
     sbuf_init(&b, a, LIMIT_IDENTITY_BYTES);
     for (size_t i = 0; i < groups.n; i++) {
-        if (str_find(groups.v[i], ',') < groups.v[i].n) continue;
+        if (!group_is_listable(groups.v[i])) continue;
         if (b.n) sbuf_add(&b, STR(","));
         sbuf_add(&b, groups.v[i]);
     }
