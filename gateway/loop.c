@@ -77,6 +77,27 @@ void loop_remove(struct loop *l, struct io *io)
     epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, io->fd, NULL);
     for (int i = 0; i < l->nevents; i++)
         if (l->events[i].data.ptr == io) l->events[i].data.ptr = NULL;
+    for (int i = 0; i < l->nagain; i++)
+        if (l->again[i] == io) l->again[i] = NULL;
+}
+
+bool loop_again(struct loop *l, struct io *io)
+{
+    for (int i = 0; i < l->nagain; i++)
+        if (l->again[i] == io) return true;
+    if (l->nagain == LOOP_AGAIN) return false;
+    l->again[l->nagain++] = io;
+    return true;
+}
+
+// What was put off becomes the first events of this round.
+static int take_again(struct loop *l)
+{
+    int n = 0;
+    for (int i = 0; i < l->nagain; i++)
+        if (l->again[i]) l->events[n++] = (struct epoll_event){ .data.ptr = l->again[i] };
+    l->nagain = 0;
+    return n;
 }
 
 void loop_defer_free(struct loop *l, void *p)
@@ -183,11 +204,12 @@ void loop_done(struct loop *l)
 void loop_run(struct loop *l, void (*after)(struct loop *l))
 {
     while (!l->stop) {
-        int wait = l->ntimers ? WHEEL_TICK_MS : 1000;
-        int n = epoll_wait(l->epoll_fd, l->events, LOOP_EVENTS, wait);
+        int first = take_again(l);
+        int wait = first ? 0 : l->ntimers ? WHEEL_TICK_MS : 1000;
+        int n = epoll_wait(l->epoll_fd, l->events + first, LOOP_EVENTS, wait);
         assert(n >= 0 || errno == EINTR);
         update_clock(l);
-        l->nevents = n > 0 ? n : 0;
+        l->nevents = first + (n > 0 ? n : 0);
         for (int i = 0; i < l->nevents; i++) {
             struct io *io = l->events[i].data.ptr;
             if (io) io->ready(io, l->events[i].events);

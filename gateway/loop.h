@@ -41,7 +41,7 @@ struct mailbox {
     int event_fd;
 };
 
-enum { WHEEL_SLOTS = 512, WHEEL_TICK_MS = 50, LOOP_EVENTS = 128 };
+enum { WHEEL_SLOTS = 512, WHEEL_TICK_MS = 50, LOOP_EVENTS = 128, LOOP_AGAIN = 64 };
 
 struct loop {
     int epoll_fd;
@@ -53,8 +53,10 @@ struct loop {
     unsigned ntimers;
     struct mailbox mailbox;
     struct io mail_io;
-    struct epoll_event events[LOOP_EVENTS];
+    struct epoll_event events[LOOP_AGAIN + LOOP_EVENTS];
     int nevents;
+    struct io *again[LOOP_AGAIN];
+    int nagain;
     void **graves;
     unsigned ngraves, grave_room;
 };
@@ -67,6 +69,9 @@ void loop_run(struct loop *l, void (*after)(struct loop *l));
 bool loop_add(struct loop *l, struct io *io, uint32_t events);
 // Takes io->fd out (does not close it) and drops events already fetched for it.
 void loop_remove(struct loop *l, struct io *io);
+// Whoever stops before EAGAIN so that others get their turn: `ready` is called in the next round, without
+// events. False: no room to remember it, go on now.
+bool loop_again(struct loop *l, struct io *io);
 // free(p) at the end of the round.
 void loop_defer_free(struct loop *l, void *p);
 
