@@ -67,7 +67,9 @@ void conn_close(struct conn *c)
 
 // --- TLS
 
-// After an SSL_* call that did not succeed: what to wait for, or that it is over.
+// After an SSL_* call that did not succeed: what to wait for, or that it is over. The thread's error queue
+// has to be empty before each such call: a leftover of any other use of OpenSSL would read as this
+// connection's failure.
 static void note_tls_error(struct conn *c, int result)
 {
     switch (SSL_get_error(c->ssl, result)) {
@@ -80,9 +82,17 @@ static void note_tls_error(struct conn *c, int result)
     ERR_clear_error();
 }
 
+static void handshake_failed(struct conn *c, const char *why)
+{
+    metric_add(&c->worker->metrics.tls_handshakes_failed_total, 1);
+    log_message(LOG_DEBUG, "tls.handshake", "handshake with %s %s", c->peer, why);
+    conn_close(c);
+}
+
 static bool handshake(struct conn *c)
 {
     if (c->handshaken) return true;
+    ERR_clear_error();
     int result = SSL_accept(c->ssl);
     if (result == 1) {
         c->handshaken = true;
@@ -90,17 +100,14 @@ static bool handshake(struct conn *c)
         return true;
     }
     note_tls_error(c, result);
-    if (c->broken || c->eof) {
-        metric_add(&c->worker->metrics.tls_handshakes_failed_total, 1);
-        log_message(LOG_DEBUG, "tls.handshake", "handshake with %s failed", c->peer);
-        conn_close(c);
-    }
+    if (c->broken || c->eof) handshake_failed(c, "failed");
     return false;
 }
 
 static size_t receive(struct conn *c, char *p, size_t n)
 {
     if (c->ssl) {
+        ERR_clear_error();
         int got = SSL_read(c->ssl, p, (int)n);
         if (got > 0) return (size_t)got;
         note_tls_error(c, got);
@@ -110,7 +117,7 @@ static size_t receive(struct conn *c, char *p, size_t n)
     if (got > 0) return (size_t)got;
     if (got == 0)
         c->eof = true;
-    else if (errno != EAGAIN && errno != EINTR)
+    else if (errno != EAGAIN)
         c->eof = c->broken = true;
     c->readable = false;
     return 0;
@@ -121,8 +128,11 @@ bool conn_fill(struct conn *c)
     size_t before = c->in.end;
     while (c->readable && !c->eof && buffer_take(&c->in) && buffer_room(&c->in) > 0) {
         size_t got = receive(c, c->in.p + c->in.end, buffer_room(&c->in));
+        // TLS may have to write before it can read on (an answer to KeyUpdate while the client takes
+        // nothing): then `readable` stays set, and the next event tries again.
+        if (got == 0) break;
         c->in.end += got;
-        if (got) metric_add(&c->worker->metrics.bytes_in_total, got);
+        metric_add(&c->worker->metrics.bytes_in_total, got);
     }
     return c->in.end > before;
 }
@@ -130,6 +140,7 @@ bool conn_fill(struct conn *c)
 static size_t send_some(struct conn *c, const char *p, size_t n)
 {
     if (c->ssl) {
+        ERR_clear_error();
         int done = SSL_write(c->ssl, p, (int)n);
         if (done > 0) return (size_t)done;
         note_tls_error(c, done);
@@ -155,11 +166,16 @@ bool conn_flush(struct conn *c)
     return buffer_used(&c->out) == 0;
 }
 
-void conn_shutdown(struct conn *c)
+bool conn_shutdown(struct conn *c)
 {
-    if (c->ssl && !c->broken) SSL_shutdown(c->ssl); // close_notify; the answer to it is not waited for
     ERR_clear_error();
+    int result =
+        c->ssl && !c->broken ? SSL_shutdown(c->ssl) : 0; // the client's close_notify is not waited for
+    if (result < 0) note_tls_error(c, result);
+    // A body that ends with the connection would look cut off without its close_notify.
+    if (result < 0 && !c->broken && !c->writable) return false;
     shutdown(c->io.fd, SHUT_WR);
+    return true;
 }
 
 // --- the loop's callbacks
@@ -177,10 +193,11 @@ static void conn_ready(struct io *io, uint32_t events)
 static void conn_timeout(struct timer *t)
 {
     struct conn *c = container_of(t, struct conn, timer);
-    if (c->handshaken)
+    if (c->handshaken) {
         h1_timeout(c);
-    else
-        conn_close(c);
+        return;
+    }
+    handshake_failed(c, "took too long");
 }
 
 void conn_open(struct worker *w, size_t listener, int fd, const struct sockaddr *peer)

@@ -44,6 +44,7 @@ struct conn {
     bool keep_alive;              // after the current exchange
     bool send_chunked, send_body; // framing of the current answer
     bool continue_sent;
+    bool served; // an exchange has ended here
     size_t lingered;
 };
 
@@ -55,8 +56,8 @@ bool conn_fill(struct conn *c);
 bool conn_flush(struct conn *c);
 // Closes at once and frees; the exchange, if any, learns that its client has gone.
 void conn_close(struct conn *c);
-// Says goodbye (close_notify, FIN) but goes on reading.
-void conn_shutdown(struct conn *c);
+// Says goodbye (close_notify, FIN) but goes on reading. False: there is no room for it yet.
+bool conn_shutdown(struct conn *c);
 
 // The engine's side, called by conn.c: bytes may have arrived or room may be there; time is up.
 void h1_run(struct conn *c);

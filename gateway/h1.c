@@ -13,6 +13,8 @@ enum {
     WRITE_MARK = 32 * 1024,     // body bytes queued before the producer is held back
     LINGER_BYTES = 1024 * 1024, // thrown away at the end of a connection, at most
     LINGER_MS = 2000,
+    DRAIN_MS = 1000,    // for the first request of a connection that was made just before the end
+    BURST_REQUESTS = 8, // of one connection, then the others have their turn
     CHUNK_OVERHEAD = 24,
 };
 
@@ -48,8 +50,7 @@ static void set_state(struct conn *c, enum h1_state state)
     h1_check(c);
 }
 
-// Progress was made: the clock starts again. Not while a head is awaited: that has a deadline as a whole.
-static void touch(struct conn *c)
+void h1_touch(struct conn *c)
 {
     if (c->state == H1_EXCHANGE || c->state == H1_FLUSH) timer_set(&c->worker->loop, &c->timer, idle_ms(c));
 }
@@ -59,109 +60,8 @@ void h1_idle_since_accept(struct conn *c)
     c->keep_alive = true;
     set_state(c, H1_HEAD);
     // The first request is due within the head's time, not within the longer idle time.
-    timer_set(&c->worker->loop, &c->timer, c->worker->shared->config->timeout_request_head * 1000);
-}
-
-// --- request body
-
-static struct str body_window(struct conn *c)
-{
-    return (struct str){ c->in.p + c->in.start, c->in.end - c->in.start };
-}
-
-// The body uses the buffer behind the head, which stays where it is because the request points into it.
-static void rewind_window(struct conn *c)
-{
-    if (c->in.start == c->in.end) c->in.start = c->in.end = c->head_bytes;
-}
-
-static void send_continue(struct conn *c, struct exchange *x)
-{
-    if (!x->req.expect_continue || c->continue_sent || x->head_sent) return;
-    c->continue_sent = true;
-    buffer_append(&c->out, STR("HTTP/1.1 100 Continue\r\n\r\n"));
-    conn_flush(c);
-}
-
-static void body_failed(struct conn *c, struct exchange *x, const struct err *err)
-{
-    x->err = *err;
-    x->body_failed = true; // whoever consumes the body ends the exchange
-    x->close = true;       // framing is lost: nothing after this can be trusted
-    c->keep_alive = false;
-}
-
-// Looks at the chunked coding at the front of the window until there is data. Empty: none now.
-static struct str peek_chunked(struct conn *c, struct exchange *x)
-{
-    struct str window = body_window(c), data = STR_NONE;
-    while (window.n > 0 && !x->body_done) {
-        struct chunked before = c->chunked;
-        size_t used = 0;
-        struct err err;
-        enum chunked_step step = chunked_decode(&c->chunked, window.p, window.n, &used, &data, &err);
-        if (step == CHUNKED_BAD) {
-            body_failed(c, x, &err);
-            return STR_NONE;
-        }
-        if (step == CHUNKED_DATA) {
-            // Framing bytes before the data are consumed for good, the data only by body_consume.
-            size_t framing = (size_t)(data.p - window.p);
-            struct str none;
-            c->chunked = before;
-            if (framing) chunked_decode(&c->chunked, window.p, framing, &used, &none, &err);
-            c->in.start += framing;
-            return data;
-        }
-        c->in.start += used;
-        window = str_skip(window, used);
-        if (step == CHUNKED_DONE) x->body_done = true;
-        if (step == CHUNKED_MORE) break;
-    }
-    rewind_window(c);
-    return STR_NONE;
-}
-
-static struct str peek_length(struct conn *c)
-{
-    struct str window = body_window(c);
-    if ((int64_t)window.n > c->body_left) window.n = (size_t)c->body_left;
-    return window;
-}
-
-static struct str h1_body_peek(struct exchange *x)
-{
-    struct conn *c = x->stream;
-    for (int tries = 0; tries < 2 && !x->body_done && !x->body_failed && !c->broken; tries++) {
-        struct str data = x->req.chunked ? peek_chunked(c, x) : peek_length(c);
-        if (data.n > 0 || x->body_done || x->body_failed) return data;
-        send_continue(c, x);
-        rewind_window(c);
-        if (!conn_fill(c)) break;
-        touch(c);
-    }
-    return STR_NONE;
-}
-
-static void h1_body_consume(struct exchange *x, size_t n)
-{
-    struct conn *c = x->stream;
-    if (x->req.chunked) {
-        size_t used;
-        struct str data;
-        struct err err;
-        chunked_decode(&c->chunked, c->in.p + c->in.start, n, &used, &data, &err);
-        c->in.start += n;
-        rewind_window(c);
-        h1_body_peek(x); // takes the end of the body along when it is there
-        return;
-    }
-    c->in.start += n;
-    c->body_left -= (int64_t)n;
-    if (c->body_left == 0)
-        x->body_done = true;
-    else
-        rewind_window(c);
+    int64_t ms = c->worker->shared->config->timeout_request_head * 1000;
+    timer_set(&c->worker->loop, &c->timer, c->worker->draining && ms > DRAIN_MS ? DRAIN_MS : ms);
 }
 
 // --- answer
@@ -181,35 +81,54 @@ static void choose_framing(struct conn *c, struct exchange *x)
     if (!x->body_done) c->keep_alive = false;
 }
 
-static void put_field(struct sbuf *b, struct str name, struct str value)
+static bool put(struct conn *c, struct str s)
 {
-    sbuf_add(b, name);
-    sbuf_add(b, STR(": "));
-    sbuf_add(b, value);
-    sbuf_add(b, STR("\r\n"));
+    return buffer_append(&c->out, s);
 }
 
+static bool put_fields(struct conn *c, const struct http_fields *f)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        if (f->v[i].removed) continue;
+        if (!put(c, f->v[i].name) || !put(c, STR(": ")) || !put(c, f->v[i].value) || !put(c, STR("\r\n")))
+            return false;
+    }
+    return true;
+}
+
+static bool put_status_line(struct conn *c, int status)
+{
+    char line[64];
+    int n = snprintf(line, sizeof line, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
+    return put(c, (struct str){ line, (size_t)n });
+}
+
+static bool put_framing(struct conn *c, const struct exchange *x)
+{
+    char line[48];
+    int n = snprintf(line, sizeof line, "Content-Length: %lld\r\n", (long long)x->length);
+    // HEAD and 304 keep the length that a GET would have had (RFC 9110 section 8.6); 204 has none.
+    if (x->length >= 0 && x->status != 204 && !put(c, (struct str){ line, (size_t)n })) return false;
+    return !c->send_chunked || put(c, STR("Transfer-Encoding: chunked\r\n"));
+}
+
+static bool put_persistence(struct conn *c, const struct exchange *x)
+{
+    if (!c->keep_alive) return put(c, STR("Connection: close\r\n"));
+    return x->req.minor != 0 || put(c, STR("Connection: keep-alive\r\n"));
+}
+
+// Straight into the buffer and not through the exchange's arena: "short of memory" can be said even when that
+// is full.
 static bool h1_head(struct exchange *x)
 {
     struct conn *c = x->stream;
+    size_t before = buffer_used(&c->out);
     choose_framing(c, x);
-    struct sbuf b;
-    sbuf_init(&b, x->arena, LIMIT_RESPONSE_HEAD_BYTES + 16 * 1024);
-    sbuf_addf(&b, "HTTP/1.1 %d %s\r\n", x->status, http_status_text(x->status));
-    for (size_t i = 0; i < x->answer.n; i++)
-        if (!x->answer.v[i].removed) put_field(&b, x->answer.v[i].name, x->answer.v[i].value);
-    // HEAD and 304 keep the length that a GET would have had (RFC 9110 section 8.6); 204 has none.
-    if (x->length >= 0 && x->status != 204) sbuf_addf(&b, "Content-Length: %lld\r\n", (long long)x->length);
-    if (c->send_chunked) sbuf_add_c(&b, "Transfer-Encoding: chunked\r\n");
-    if (!c->keep_alive)
-        sbuf_add_c(&b, "Connection: close\r\n");
-    else if (x->req.minor == 0)
-        sbuf_add_c(&b, "Connection: keep-alive\r\n");
-    sbuf_add_c(&b, "\r\n");
-    struct str head = sbuf_str(&b);
-    if (!head.p || !buffer_append(&c->out, head)) return false;
-    x->head_sent = true;
-    return true;
+    x->head_sent = put_status_line(c, x->status) && put_fields(c, &x->answer) && put_framing(c, x) &&
+                   put_persistence(c, x) && put(c, STR("\r\n"));
+    if (!x->head_sent) c->out.end = c->out.start + before;
+    return x->head_sent;
 }
 
 static size_t queue_chunk(struct conn *c, struct str data)
@@ -245,7 +164,7 @@ static size_t h1_write(struct exchange *x, struct str data)
         taken += piece.n;
         x->bytes_sent += piece.n;
     }
-    if (taken) touch(c);
+    if (taken) h1_touch(c);
     return taken;
 }
 
@@ -261,6 +180,7 @@ static void detach(struct conn *c)
 {
     struct exchange *x = c->exchange;
     c->exchange = NULL;
+    c->served = true;
     access_log(x);
     exchange_release(x);
 }
@@ -283,6 +203,7 @@ static void h1_abort(struct exchange *x)
     struct conn *c = x->stream;
     detach(c);
     set_state(c, H1_FLUSH);
+    conn_flush(c); // what has come is the client's; without close_notify it sees that more was to come
     c->broken = true;
     if (!c->in_run) h1_run(c);
 }
@@ -369,17 +290,26 @@ static bool read_head(struct conn *c)
     return false;
 }
 
+// The client's clock runs while it takes nothing, however long the whole answer takes.
+static bool flush(struct conn *c)
+{
+    size_t before = buffer_used(&c->out);
+    bool all = conn_flush(c);
+    if (buffer_used(&c->out) < before) h1_touch(c);
+    return all;
+}
+
 // After an answer: the next request, or the end of the connection. False: nothing more can happen now.
 static bool finish_flush(struct conn *c)
 {
-    if (!conn_flush(c)) return c->broken;
+    if (!flush(c)) return c->broken;
     if (c->keep_alive && !c->worker->draining) {
         buffer_release(&c->out);
         if (buffer_used(&c->in) == 0) buffer_release(&c->in);
         set_state(c, H1_HEAD);
         return true;
     }
-    conn_shutdown(c);
+    if (!conn_shutdown(c)) return false;
     set_state(c, H1_LINGER);
     return true;
 }
@@ -400,7 +330,7 @@ static bool linger(struct conn *c)
 static bool run_exchange(struct conn *c)
 {
     struct exchange *x = c->exchange;
-    conn_flush(c);
+    flush(c);
     if (c->state == H1_EXCHANGE && x->on_writable && buffer_used(&c->out) < WRITE_MARK) x->on_writable(x);
     if (c->state == H1_EXCHANGE && c->exchange == x && x->on_body && !x->body_done) x->on_body(x);
     return c->state != H1_EXCHANGE;
@@ -418,34 +348,54 @@ static bool step(struct conn *c)
     return false;
 }
 
-static bool head_cannot_come(const struct conn *c)
-{
-    return c->state == H1_HEAD && c->eof && (buffer_used(&c->in) == 0 || !c->readable);
-}
-
 void h1_run(struct conn *c)
 {
+    int served = 0;
+    bool more = true;
     c->in_run = true;
-    while (!c->broken && step(c)) h1_check(c);
+    while (!c->broken && more) {
+        more = step(c);
+        h1_check(c);
+        // A client that sends requests faster than they are answered would keep the thread to itself.
+        if (c->state == H1_HEAD && more && ++served >= BURST_REQUESTS && loop_again(&c->worker->loop, &c->io))
+            break;
+    }
     c->in_run = false;
-    if (c->broken || head_cannot_come(c))
+    bool head_cannot_come = c->state == H1_HEAD && c->eof && !more;
+    if (c->broken || head_cannot_come)
         conn_close(c);
     else if (c->state == H1_HEAD && buffer_used(&c->in) == 0)
         buffer_release(&c->in);
 }
 
-// Whether an exchange waits for its client: to take what is queued, or to send more of the body.
-static bool client_stalls(struct conn *c)
+static bool waits_for_body(const struct conn *c)
 {
-    if (buffer_used(&c->out) > 0) return true;
-    struct exchange *x = c->exchange;
+    const struct exchange *x = c->exchange;
     return x && x->on_body && !x->body_done && c->in.start == c->in.end;
+}
+
+// An exchange's clock has run out. Only when it is the client that is waited for, it ends.
+static void exchange_timeout(struct conn *c)
+{
+    struct exchange *x = c->exchange;
+    struct err err = { 0 };
+    if (buffer_used(&c->out) > 0) {
+        err_set(&x->err, ERR_HTTP_TIMEOUT, "the client did not take the answer");
+        conn_close(c);
+    } else if (waits_for_body(c)) {
+        err_set(&err, ERR_HTTP_TIMEOUT, "the request body did not arrive in time");
+        h1_body_failed(x, &err);
+        h1_touch(c);
+        h1_run(c);
+    } else {
+        h1_touch(c); // the backend has limits of its own
+    }
 }
 
 void h1_timeout(struct conn *c)
 {
-    if (c->state == H1_EXCHANGE && !c->broken && !client_stalls(c)) {
-        timer_set(&c->worker->loop, &c->timer, idle_ms(c)); // the backend has limits of its own
+    if (c->state == H1_EXCHANGE && !c->broken) {
+        exchange_timeout(c);
         return;
     }
     if (c->state == H1_HEAD && c->head_deadline && buffer_used(&c->in) > 0) {
@@ -463,15 +413,29 @@ void h1_timeout(struct conn *c)
     conn_close(c);
 }
 
+// A request that is on its way meets a closed connection if that is closed at once; the browser tries again
+// on a kept connection, not on a fresh one (RFC 9112 section 9.3.1).
 void h1_drain(struct conn *c)
 {
-    if (!c->handshaken || (c->state == H1_HEAD && buffer_used(&c->in) == 0)) conn_close(c);
+    if (c->handshaken && c->state != H1_HEAD) return;
+    c->readable = true;
+    if (c->handshaken) conn_fill(c);
+    if (c->broken || ((c->served || c->eof) && buffer_used(&c->in) == 0))
+        conn_close(c);
+    else if (buffer_used(&c->in) > 0)
+        h1_run(c);
+    else
+        timer_set(&c->worker->loop, &c->timer, DRAIN_MS);
 }
 
 void h1_gone(struct conn *c)
 {
     struct exchange *x = c->exchange;
     if (!x) return;
+    if (x->err.code == ERR_NONE && c->broken)
+        err_set(&x->err, ERR_CLIENT_GONE, "the client went away before the answer was complete");
+    else if (x->err.code == ERR_NONE)
+        err_set(&x->err, ERR_DRAINING, "the gateway stopped before the answer was complete");
     c->exchange = NULL;
     access_log(x);
     exchange_release(x);

@@ -12,3 +12,11 @@
 
 // The connection is being closed: the exchange, if any, learns that its client has gone.
 void h1_gone(struct conn *c);
+
+// Between the files of the engine (h1_body.c has the request's body):
+struct str h1_body_peek(struct exchange *x);
+void h1_body_consume(struct exchange *x, size_t n);
+// No more of the body can come. Whoever consumes it sees x->body_failed and ends the exchange.
+void h1_body_failed(struct exchange *x, const struct err *err);
+// Progress was made: the clock starts again. Not while a head is awaited: that has a deadline as a whole.
+void h1_touch(struct conn *c);
