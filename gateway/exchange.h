@@ -79,8 +79,9 @@ struct exchange {
 
     unsigned jobs; // operations under way in other threads
     struct upstream *upstream;
-    struct str upstream_name; // for the log; absent: not proxied
-    void *work;               // of the own endpoint that is at work
+    size_t backend, backends_tried; // of the route
+    struct str upstream_name;       // for the log; absent: not proxied
+    void *work;                     // of the own endpoint that is at work
 };
 
 // For engines: an exchange with an empty arena. NULL when out of memory.

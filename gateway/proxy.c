@@ -9,11 +9,16 @@ static void client_gone(struct exchange *x)
     if (x->upstream) upstream_close(x->upstream);
 }
 
-// The backend's fault: a page as long as nothing was sent, else the client must notice that the answer is
-// incomplete.
+bool proxy_yields(struct upstream *u, size_t moved)
+{
+    u->burst -= moved < u->burst ? moved : u->burst;
+    return u->burst == 0 && loop_again(&u->worker->loop, &u->io);
+}
+
+// A page as long as nothing was sent, else the client must notice that the answer is incomplete.
 static void fail(struct exchange *x)
 {
-    metric_add(&x->worker->metrics.proxy_errors_total, 1);
+    if (!x->body_failed) metric_add(&x->worker->metrics.proxy_errors_total, 1);
     if (x->upstream) upstream_close(x->upstream);
     x->on_body = x->on_writable = NULL;
     if (x->head_sent) {
@@ -30,13 +35,24 @@ static void run_for_client(struct exchange *x)
     if (x->upstream && x->upstream->state == UPSTREAM_BUSY) proxy_run(x->upstream);
 }
 
+// Nothing of the request has been sent: any other backend of the route will do.
+static bool other_backend(struct exchange *x)
+{
+    size_t n = x->route->target->nbackends;
+    x->backend = (x->backend + 1) % n;
+    return ++x->backends_tried < n;
+}
+
 static void begin(struct exchange *x, bool fresh)
 {
-    struct upstream *u = upstream_get(x, fresh);
+    struct upstream *u;
+    while (!(u = upstream_get(x, fresh)) && other_backend(x)) {
+    }
     if (!u) {
         fail(x);
         return;
     }
+    x->err.code = ERR_NONE; // of an earlier try
     if (!proxy_request_head(x, u)) {
         err_set(&x->err, ERR_HTTP_HEADERS_TOO_LARGE,
                 "the request's head does not fit into the backend's buffer");
@@ -52,6 +68,7 @@ void proxy_start(struct exchange *x)
     x->on_gone = client_gone;
     x->on_body = run_for_client;
     x->on_writable = run_for_client;
+    upstream_choose(x);
     begin(x, false);
 }
 
@@ -83,6 +100,7 @@ static void end(struct upstream *u)
 void proxy_run(struct upstream *u)
 {
     struct exchange *x = u->x;
+    u->burst = PROXY_BURST;
     proxy_request_pump(u);
     if (x->body_failed) {
         fail(x);
@@ -97,18 +115,42 @@ void proxy_run(struct upstream *u)
     if (!retry(u)) fail(x);
 }
 
+static void not_connected(struct upstream *u)
+{
+    struct exchange *x = u->x;
+    upstream_avoid(u);
+    if (!other_backend(x)) {
+        fail(x);
+        return;
+    }
+    log_failure(LOG_WARN, "proxy.backend", &x->err);
+    upstream_close(u);
+    begin(x, false);
+}
+
 void proxy_connect_failed(struct upstream *u, const char *why)
 {
     err_set(&u->x->err, ERR_PROXY_CONNECT, "connecting to %.*s: %s", STR_FMT(u->backend->authority), why);
-    fail(u->x);
+    not_connected(u);
+}
+
+// The backend waits for more of the request, or for the client to take what has come: the client's clock runs
+// (h1_timeout), not the backend's.
+static bool waits_for_client(const struct upstream *u)
+{
+    return (!u->request_done && buffer_used(&u->out) == 0) || (u->head_done && buffer_used(&u->in) > 0);
 }
 
 void proxy_timeout(struct upstream *u)
 {
     struct exchange *x = u->x;
-    if (u->state == UPSTREAM_CONNECTING)
+    if (u->state == UPSTREAM_CONNECTING) {
         err_set(&x->err, ERR_PROXY_CONNECT_TIMEOUT, "connecting to %.*s", STR_FMT(u->backend->authority));
-    else
+        not_connected(u);
+    } else if (waits_for_client(u)) {
+        timer_set(&u->worker->loop, &u->timer, x->route->target->response_timeout * 1000);
+    } else {
         err_set(&x->err, ERR_PROXY_TIMEOUT, "waiting for %.*s", STR_FMT(u->backend->authority));
-    fail(x);
+        fail(x);
+    }
 }

@@ -12,7 +12,11 @@
 // Takes over an exchange that policy allows. The exchange ends by itself.
 void proxy_start(struct exchange *x);
 
+enum { PROXY_BURST = 512 * 1024 }; // bytes moved for one exchange before the others have their turn
+
 // Between the files of the proxy:
+// True when u has moved its share: it goes on in the loop's next round.
+bool proxy_yields(struct upstream *u, size_t moved);
 // Composes the request's head into u->out. False: it does not fit.
 bool proxy_request_head(struct exchange *x, struct upstream *u);
 // Moves body bytes from the client to u->out while there is room.

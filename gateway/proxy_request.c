@@ -22,6 +22,19 @@ static bool is_ours(enum field_id id)
     return id == FIELD_HOST || id == FIELD_CONTENT_LENGTH || id == FIELD_EXPECT;
 }
 
+// The host that policy was asked about, in its one spelling, and the port as the client gave it: the backend
+// cannot take "APP.example.com." for another host than we did.
+static struct str authority(struct exchange *x)
+{
+    struct str host;
+    uint16_t port = 0;
+    struct err err;
+    if (!http_host_parse(x->arena, x->req.host, &host, &port, &err)) return STR_NONE;
+    bool v6 = str_find(host, ':') < host.n;
+    struct str bare = arena_printf(x->arena, "%s%.*s%s", v6 ? "[" : "", STR_FMT(host), v6 ? "]" : "");
+    return port ? arena_printf(x->arena, "%.*s:%u", STR_FMT(bare), port) : bare;
+}
+
 static bool put_fields(struct upstream *u, const struct http_fields *f)
 {
     for (size_t i = 0; i < f->n; i++) {
@@ -32,11 +45,12 @@ static bool put_fields(struct upstream *u, const struct http_fields *f)
     return true;
 }
 
-static bool put_forwarding(struct exchange *x, struct upstream *u)
+static bool put_forwarding(struct exchange *x, struct upstream *u, struct str host)
 {
-    return put_field(u, "X-Forwarded-For", x->client) && put_field(u, "X-Forwarded-Proto", STR("https")) &&
-           put_field(u, "X-Forwarded-Host", x->req.host) &&
-           put_field(u, "Forwarded", http_forwarded(x->arena, x->client, x->req.host, true));
+    struct str forwarded = http_forwarded(x->arena, x->client, host, true);
+    return forwarded.p && put_field(u, "X-Forwarded-For", x->client) &&
+           put_field(u, "X-Forwarded-Proto", STR("https")) && put_field(u, "X-Forwarded-Host", host) &&
+           put_field(u, "Forwarded", forwarded);
 }
 
 static bool put_trace(struct exchange *x, struct upstream *u)
@@ -59,10 +73,11 @@ static bool put_framing(struct exchange *x, struct upstream *u)
 bool proxy_request_head(struct exchange *x, struct upstream *u)
 {
     bool query = x->target.query.p != NULL;
+    struct str host = authority(x);
     u->request_done = !x->req.chunked && x->req.content_length <= 0;
-    return put(u, x->req.method) && put(u, STR(" ")) && put(u, x->target.path) &&
+    return host.p && put(u, x->req.method) && put(u, STR(" ")) && put(u, x->target.path) &&
            (!query || put(u, STR("?"))) && put(u, x->target.query) && put(u, STR(" HTTP/1.1\r\n")) &&
-           put_field(u, "Host", x->req.host) && put_fields(u, &x->req.fields) && put_forwarding(x, u) &&
+           put_field(u, "Host", host) && put_fields(u, &x->req.fields) && put_forwarding(x, u, host) &&
            put_trace(x, u) && put_framing(x, u) && put(u, STR("\r\n"));
 }
 
@@ -81,7 +96,8 @@ static void put_body(struct upstream *u, struct str data)
 void proxy_request_pump(struct upstream *u)
 {
     struct exchange *x = u->x;
-    while (!u->request_done && !u->broken) {
+    size_t moved = 0;
+    while (!u->request_done && !u->broken && !proxy_yields(u, moved)) {
         upstream_flush(u);
         if (!buffer_take(&u->out)) {
             u->broken = true;
@@ -91,6 +107,7 @@ void proxy_request_pump(struct upstream *u)
         if (buffer_room(&u->out) < BODY_PIECE + CHUNK_OVERHEAD) return; // the backend has to take some first
         struct str data = x->engine->body_peek(x);
         if (data.n > BODY_PIECE) data.n = BODY_PIECE;
+        moved = data.n;
         if (data.n) {
             put_body(u, data);
             x->engine->body_consume(x, data.n);

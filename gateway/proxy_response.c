@@ -5,6 +5,8 @@
 #include "http/cookie.h"
 #include "http/policy.h"
 
+enum { MAX_INTERIM = 64 };
+
 static enum proxy_step broken_off(struct upstream *u, const char *when)
 {
     err_set(&u->x->err, ERR_PROXY_RESET, "%.*s closed the connection %s", STR_FMT(u->backend->authority),
@@ -58,6 +60,7 @@ static enum proxy_step take_head(struct upstream *u)
     struct http_response_head head;
     struct err err = { 0 };
     for (;;) {
+        buffer_compact(&u->in);
         upstream_fill(u);
         struct str bytes = buffer_str(&u->in);
         if (bytes.n) u->got_bytes = true;
@@ -72,6 +75,10 @@ static enum proxy_step take_head(struct upstream *u)
             return PROXY_FAILED;
         }
         if (head.status >= 200) break;
+        if (++u->interim > MAX_INTERIM) {
+            err_set(&u->x->err, ERR_UPSTREAM_HEAD, "more than %d interim answers", MAX_INTERIM);
+            return PROXY_FAILED;
+        }
         buffer_consume(&u->in, head.bytes);
     }
     if (pass_head(u, &head)) return PROXY_ENDED;
@@ -135,6 +142,7 @@ static bool move_chunked(struct upstream *u, bool *ret_bad)
 
 static enum proxy_step move_body(struct upstream *u)
 {
+    size_t moved = 0;
     while (!u->body_done) {
         bool bad = false;
         bool all = u->framing == FRAMING_CHUNKED ? move_chunked(u, &bad) : move_plain(u);
@@ -146,8 +154,10 @@ static enum proxy_step move_body(struct upstream *u)
             u->body_done = true;
             break;
         }
+        if (proxy_yields(u, moved)) return PROXY_WAIT;
         buffer_compact(&u->in);
         if (!upstream_fill(u) && !u->eof) return PROXY_WAIT; // the backend's turn
+        moved = buffer_used(&u->in);
     }
     return PROXY_ENDED;
 }

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { POOL_MAX = 64, POOL_IDLE_MS = 30 * 1000 };
+enum { POOL_MAX = 64, POOL_IDLE_MS = 30 * 1000, AVOID_MS = 5 * 1000 };
 
 void upstream_close(struct upstream *u)
 {
@@ -38,7 +38,6 @@ bool upstream_fill(struct upstream *u)
         ssize_t got = recv(u->io.fd, u->in.p + u->in.end, buffer_room(&u->in), 0);
         if (got > 0) {
             u->in.end += (size_t)got;
-            // A short read means that the socket is empty; edge-triggered epoll tells when there is more.
             continue;
         }
         u->readable = false;
@@ -116,11 +115,21 @@ static void attach(struct upstream *u, struct exchange *x)
     x->upstream = u;
     x->upstream_name = u->backend->authority;
     u->scanned = 0;
+    u->interim = 0;
     u->request_done = u->got_bytes = u->head_done = u->body_done = u->keep = false;
+}
+
+// Nothing may be there to read on a connection that has no request: its end, or bytes behind the end of the
+// last answer. The next visitor would get them as theirs. The event that tells may still be on its way.
+static bool is_silent(const struct upstream *u)
+{
+    char byte;
+    return recv(u->io.fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
 }
 
 static struct upstream *take_idle(struct upstream_pool *pool, struct exchange *x)
 {
+    while (pool->idle && !is_silent(pool->idle)) upstream_close(pool->idle);
     struct upstream *u = pool->idle;
     if (!u) return NULL;
     pool->idle = u->next;
@@ -167,13 +176,30 @@ fail:
     return NULL;
 }
 
+void upstream_choose(struct exchange *x)
+{
+    const struct route_target *t = x->route->target;
+    size_t first = x->worker->next_backend++ % t->nbackends;
+    x->backend = first;
+    for (size_t i = 0; i < t->nbackends; i++) {
+        size_t k = (first + i) % t->nbackends;
+        if (x->worker->pools[t->index][k].avoid_until > x->worker->loop.now_ms) continue;
+        x->backend = k;
+        return;
+    }
+}
+
+void upstream_avoid(const struct upstream *u)
+{
+    u->pool->avoid_until = u->worker->loop.now_ms + AVOID_MS;
+}
+
 struct upstream *upstream_get(struct exchange *x, bool fresh)
 {
     const struct route_target *t = x->route->target;
-    size_t i = x->worker->next_backend++ % t->nbackends;
-    struct upstream_pool *pool = &x->worker->pools[t->index][i];
+    struct upstream_pool *pool = &x->worker->pools[t->index][x->backend];
     struct upstream *u = fresh ? NULL : take_idle(pool, x);
-    return u ? u : connect_new(pool, x, &t->backends[i]);
+    return u ? u : connect_new(pool, x, &t->backends[x->backend]);
 }
 
 void upstream_release(struct upstream *u)

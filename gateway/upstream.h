@@ -28,6 +28,8 @@ struct upstream {
     // The exchange at work (gateway/proxy*.c)
     size_t scanned;
     bool request_done; // all of it is in `out`
+    int interim;       // answers with 1xx so far
+    size_t burst;      // bytes that may still be moved before the others have their turn
     bool got_bytes;    // anything of the answer has arrived
     bool head_done;    // its head was passed on
     bool keep;         // the connection may be used again
@@ -37,8 +39,11 @@ struct upstream {
     bool body_done;
 };
 
-// A connection for x: an idle one, or (`fresh`, or none idle) a new one that is being connected. NULL: x->err
-// says why.
+// Chooses x->backend: in turn, those that could not be connected to a moment ago last.
+void upstream_choose(struct exchange *x);
+void upstream_avoid(const struct upstream *u);
+// A connection to backend x->backend of the route, for x: an idle one, or (`fresh`, or none idle) a new one
+// that is being connected. NULL: x->err says why.
 struct upstream *upstream_get(struct exchange *x, bool fresh);
 // Reads what is there. False when nothing was added.
 bool upstream_fill(struct upstream *u);

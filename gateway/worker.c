@@ -13,7 +13,45 @@
 #include "gateway/conn.h"
 #include "gateway/upstream.h"
 
-enum { ACCEPT_BATCH = 32, KEPT_BUFFERS = 64, UPSTREAM_BUFFER_BYTES = LIMIT_RESPONSE_HEAD_BYTES };
+enum {
+    ACCEPT_BATCH = 32,
+    ACCEPT_PAUSE_MS = 500,
+    KEPT_BUFFERS = 64,
+    UPSTREAM_BUFFER_BYTES = LIMIT_RESPONSE_HEAD_BYTES
+};
+
+static bool listen_all(struct worker *w)
+{
+    bool ok = true;
+    // Level-triggered and exclusive: one worker wakes for one connection.
+    for (size_t i = 0; i < w->shared->config->nlisteners; i++)
+        ok = loop_add(&w->loop, &w->accepts[i].io, EPOLLIN | EPOLLEXCLUSIVE) && ok;
+    return ok;
+}
+
+static void listen_none(struct worker *w)
+{
+    for (size_t i = 0; i < w->shared->config->nlisteners; i++) loop_remove(&w->loop, &w->accepts[i].io);
+}
+
+static void listen_again(struct timer *t)
+{
+    listen_all(container_of(t, struct worker, accept_pause));
+}
+
+// The connection stays in the queue, so the listener would be ready again at once and for ever: waiting a
+// moment leaves the processor to the connections that may end.
+static void pause_accepting(struct worker *w)
+{
+    log_message(LOG_ERROR, "accept", "%s", strerror(errno));
+    listen_none(w);
+    timer_set(&w->loop, &w->accept_pause, ACCEPT_PAUSE_MS);
+}
+
+static bool out_of_resources(int failure)
+{
+    return failure == EMFILE || failure == ENFILE || failure == ENOBUFS || failure == ENOMEM;
+}
 
 static void accept_ready(struct io *io, uint32_t events)
 {
@@ -24,7 +62,7 @@ static void accept_ready(struct io *io, uint32_t events)
         socklen_t n = sizeof peer;
         int fd = accept4(io->fd, (struct sockaddr *)&peer, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE) log_message(LOG_ERROR, "accept", "%s", strerror(errno));
+            if (out_of_resources(errno)) pause_accepting(a->worker);
             return;
         }
         conn_open(a->worker, a->listener, fd, (struct sockaddr *)&peer);
@@ -36,12 +74,10 @@ static bool add_listeners(struct worker *w)
     const struct shared *s = w->shared;
     w->accepts = calloc(s->config->nlisteners, sizeof *w->accepts);
     if (!w->accepts) return false;
-    for (size_t i = 0; i < s->config->nlisteners; i++) {
+    w->accept_pause.fire = listen_again;
+    for (size_t i = 0; i < s->config->nlisteners; i++)
         w->accepts[i] = (struct accept_io){ { s->listen_fds[i], accept_ready }, w, i };
-        // Level-triggered and exclusive: one worker wakes for one connection.
-        if (!loop_add(&w->loop, &w->accepts[i].io, EPOLLIN | EPOLLEXCLUSIVE)) return false;
-    }
-    return true;
+    return listen_all(w);
 }
 
 static bool make_pools(struct worker *w)
@@ -129,7 +165,8 @@ static void drain(struct mail *m)
 {
     struct worker *w = container_of(m, struct worker, drain_mail);
     w->draining = true;
-    for (size_t i = 0; i < w->shared->config->nlisteners; i++) loop_remove(&w->loop, &w->accepts[i].io);
+    timer_clear(&w->loop, &w->accept_pause);
+    listen_none(w);
     for (struct conn *c = w->conns, *next; c; c = next) {
         next = c->next;
         h1_drain(c);

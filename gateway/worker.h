@@ -37,6 +37,7 @@ struct accept_io {
 struct upstream_pool {
     struct upstream *idle; // most recently used first
     unsigned nidle;
+    int64_t avoid_until; // ms: could not be connected to just now
 };
 
 struct worker {
@@ -45,6 +46,7 @@ struct worker {
     struct store_reader *reader;
     struct worker_metrics metrics;
     struct accept_io *accepts; // one per listener
+    struct timer accept_pause; // set: no file descriptors are left, nothing is accepted for a moment
     struct buffer_pool in_buffers, out_buffers, upstream_buffers;
     struct exchange *free_exchanges;
     unsigned nfree_exchanges;
