@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What backends can do to the edge: answers that are cut off, too long, too early, or none at all.
+#include "edge_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// One request, one answer by the backend (then closed, unless `keep`), everything until the client's end.
+static int ask_and_answer(struct edge *e, struct client *c, const char *request, const char *answer)
+{
+    client_open(e, c);
+    client_send(c, request);
+    int b = backend_accept(e, RIG_WAIT_MS);
+    backend_await(b, "\r\n\r\n");
+    backend_send(b, answer);
+    return b;
+}
+
+#define GET_AND_CLOSE "GET / HTTP/1.1\r\n" HOST_APP "Connection: close\r\n\r\n"
+
+static void expect_refusal(struct edge *e, const char *answer, const char *status, const char *reason)
+{
+    struct client c;
+    int b = ask_and_answer(e, &c, GET_AND_CLOSE, answer);
+    close(b);
+    client_read_to_end(&c);
+    if (!strstr(c.in, status)) fail_msg("no '%s' after '%s': '%.400s'", status, answer, c.in);
+    edge_expect_log(e, "\"event\":\"access\"", reason);
+    assert_int_equal(edge_access_lines(e), 1);
+    client_close(&c);
+    edge_test_begin((void **)&e);
+}
+
+static void test_answers_that_are_none(void **state)
+{
+    struct edge *e = *state;
+    expect_refusal(e, "", "HTTP/1.1 502", "proxy.reset");
+    expect_refusal(e, "HTTP/1.1 20", "HTTP/1.1 502", "proxy.reset");
+    expect_refusal(e, "SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 502", "upstream.head");
+    expect_refusal(e, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "HTTP/1.1 502",
+                   "upstream.head");
+    expect_refusal(e, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                   "HTTP/1.1 502", "upstream.head");
+    expect_refusal(e, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "HTTP/1.1 502",
+                   "upstream.head");
+    expect_refusal(e, "HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", "HTTP/1.1 502", "upstream.head");
+}
+
+static void test_a_reset_instead_of_an_answer(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    int b = ask_and_answer(e, &c, GET_APP, "");
+    backend_reset(b);
+    client_expect(&c, "HTTP/1.1 502");
+    client_close(&c);
+}
+
+static void test_a_head_without_end(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    int b = ask_and_answer(e, &c, GET_APP, "HTTP/1.1 200 OK\r\n");
+    char *line = malloc(70000);
+    memset(line, 'x', 70000);
+    memcpy(line, "X-Long: ", 8);
+    backend_send_n(b, line, 70000);
+    free(line);
+    client_expect(&c, "HTTP/1.1 502");
+    client_close(&c);
+    close(b);
+}
+
+// As large as a head may be: it goes through whole, in front of a body.
+static void test_the_largest_head(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    char *head = calloc(1, LIMIT_RESPONSE_HEAD_BYTES + 16);
+    size_t n = (size_t)sprintf(head, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n");
+    while (n < LIMIT_RESPONSE_HEAD_BYTES - 4200) {
+        n += (size_t)sprintf(head + n, "X-Field: ");
+        memset(head + n, 'v', 4000);
+        n += 4000;
+        n += (size_t)sprintf(head + n, "\r\n");
+    }
+    sprintf(head + n, "\r\nend");
+    int b = ask_and_answer(e, &c, GET_APP, head);
+    client_expect(&c, "\r\n\r\nend");
+    assert_int_equal(client_count(&c, "X-Field: "),
+                     client_count(&(struct client){ .in = head }, "X-Field: "));
+    free(head);
+    client_close(&c);
+    close(b);
+}
+
+static void test_an_answer_byte_by_byte(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    static const char answer[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                 "4;x\r\nwxyz\r\n1\r\n!\r\n0\r\nT: 1\r\n\r\n";
+    int b = ask_and_answer(e, &c, GET_APP, "");
+    for (size_t i = 0; i < sizeof answer - 1; i++) {
+        backend_send_n(b, answer + i, 1);
+        usleep(300);
+    }
+    client_expect(&c, "\r\n0\r\n\r\n");
+    client_expect(&c, "\r\n\r\n1\r\nw\r\n1\r\nx\r\n1\r\ny\r\n1\r\nz\r\n1\r\n!\r\n0\r\n\r\n");
+    client_close(&c);
+    close(b);
+}
+
+static void expect_cut_off(struct edge *e, const char *answer, const char *reason)
+{
+    struct client c;
+    int b = ask_and_answer(e, &c, GET_APP, answer);
+    client_expect(&c, "part");
+    close(b);
+    client_read_to_end(&c);
+    assert_false(c.close_notify); // the client must notice
+    assert_null(strstr(c.in, "\r\n0\r\n\r\n"));
+    edge_expect_log(e, "\"event\":\"access\"", reason);
+    assert_int_equal(edge_access_lines(e), 1);
+    client_close(&c);
+    edge_test_begin((void **)&e);
+}
+
+static void test_an_answer_that_is_cut_off_stays_cut_off(void **state)
+{
+    struct edge *e = *state;
+    expect_cut_off(e, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\npart", "proxy.reset");
+    expect_cut_off(e, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\npart", "proxy.reset");
+    expect_cut_off(e, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n", "proxy.reset");
+    expect_cut_off(e, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\nzz\r\n",
+                   "upstream.head");
+}
+
+static void test_a_body_that_ends_with_the_connection(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    int b = ask_and_answer(e, &c, GET_APP, "HTTP/1.1 200 OK\r\n\r\nwhole");
+    close(b);
+    client_expect(&c, "\r\n0\r\n\r\n");
+    assert_non_null(strstr(c.in, "whole"));
+    client_close(&c);
+}
+
+static void test_answers_without_a_body(void **state)
+{
+    struct edge *e = *state;
+    static const char *const answers[] = {
+        "HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nEVIL",
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nEVIL",
+        "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nEVIL\r\n0\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        struct client c;
+        int b = ask_and_answer(e, &c, GET_APP GET_APP, answers[i]);
+        assert_true(backend_is_closed(b)); // nobody knows what comes next on this connection
+        close(b);
+        b = backend_accept(e, RIG_WAIT_MS);
+        backend_await(b, "\r\n\r\n");
+        backend_send(b, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+        client_expect(&c, "good");
+        assert_null(strstr(c.in, "EVIL"));
+        client_close(&c);
+        close(b);
+    }
+}
+
+static void test_head_has_the_length_and_no_body(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    int b = ask_and_answer(e, &c, "HEAD / HTTP/1.1\r\n" HOST_APP "\r\n" GET_APP,
+                           "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+    client_expect(&c, "Content-Length: 4\r\n");
+    backend_await(b, "\r\n\r\n"); // the same connection
+    backend_send(b, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+    client_expect(&c, "\r\n\r\ngood");
+    client_close(&c);
+    close(b);
+}
+
+// Bytes behind the end of an answer, in the same packet, a moment later, and just behind a full buffer: never
+// the beginning of the next visitor's answer.
+static void test_bytes_behind_the_end(void **state)
+{
+    struct edge *e = *state;
+    static const char evil[] = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL";
+    for (int way = 0; way < 3; way++) {
+        struct client c;
+        size_t body = way == 2 ? 3 * LIMIT_RESPONSE_HEAD_BYTES : 4;
+        char head[64], *answer = calloc(1, body + 256);
+        int n = sprintf(head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", way == 2 ? body - 45 : body);
+        memset(answer, 'a', body);
+        memcpy(answer, head, (size_t)n);
+        size_t end = way == 2 ? (size_t)n + body - 45 : (size_t)n + body;
+        memset(answer + n, 'a', end - (size_t)n);
+        if (way != 1) strcpy(answer + end, evil);
+        client_open(e, &c);
+        client_send(&c, GET_APP);
+        int b = backend_accept(e, RIG_WAIT_MS);
+        backend_await(b, "\r\n\r\n");
+        backend_send_n(b, answer, end + (way != 1 ? sizeof evil - 1 : 0));
+        client_expect(&c, "aaaa");
+        if (way == 1) {
+            usleep(50 * 1000);
+            backend_send(b, evil);
+        }
+        client_send(&c, GET_APP);
+        int other = backend_accept(e, RIG_WAIT_MS);
+        assert_true(other >= 0);
+        backend_await(other, "\r\n\r\n");
+        backend_send(other, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+        client_expect(&c, "good");
+        assert_null(strstr(c.in, "EVIL"));
+        client_close(&c);
+        close(b);
+        close(other);
+        free(answer);
+    }
+}
+
+// Runs on the worker's thread: whatever arrives now is read in one and the same round.
+static void hold_the_loop(struct worker *w)
+{
+    (void)w;
+    usleep(300 * 1000);
+}
+
+static void *hold(void *arg)
+{
+    edge_on_thread(arg, hold_the_loop);
+    return NULL;
+}
+
+// The next request and the stray bytes become known in the same round, the request first: only looking before
+// the connection is used tells them apart.
+static void test_stray_bytes_in_the_round_of_the_next_request(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    pthread_t t;
+    int b = ask_and_answer(e, &c, GET_APP, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst");
+    client_expect(&c, "first");
+    usleep(50 * 1000);
+    pthread_create(&t, NULL, hold, e);
+    usleep(100 * 1000);
+    client_send(&c, GET_APP);
+    usleep(50 * 1000);
+    backend_send(b, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL");
+    pthread_join(t, NULL);
+    int other = backend_accept(e, 1000);
+    if (other >= 0) {
+        backend_await(other, "\r\n\r\n");
+        backend_send(other, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+    }
+    client_expect(&c, "\r\n\r\ngood");
+    assert_null(strstr(c.in, "EVIL"));
+    client_close(&c);
+    close(b);
+    close(other);
+}
+
+static void test_interim_answers(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    int b = ask_and_answer(e, &c, GET_APP,
+                           "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n");
+    backend_send(b, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast");
+    client_expect(&c, "\r\n\r\nlast");
+    assert_int_equal(client_count(&c, "HTTP/1.1 "), 1);
+    client_close(&c);
+    close(b);
+}
+
+// Interim answers fill the buffer up to its end: the next head must still find room.
+static void test_interim_answers_of_a_buffer_s_length(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    int b = ask_and_answer(e, &c, GET_APP, "");
+    char *all = calloc(1, 256 * 1024);
+    size_t n = 0;
+    for (int i = 0; i < 40; i++) {
+        n += (size_t)sprintf(all + n, "HTTP/1.1 103 Early Hints\r\nLink: ");
+        memset(all + n, 'l', 3333);
+        n += 3333;
+        n += (size_t)sprintf(all + n, "\r\n\r\n");
+    }
+    sprintf(all + n, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast");
+    backend_send(b, all);
+    client_expect(&c, "\r\n\r\nlast");
+    free(all);
+    client_close(&c);
+    close(b);
+}
+
+static void test_a_storm_of_interim_answers(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    int b = ask_and_answer(e, &c, GET_APP, "");
+    for (int i = 0; i < 100; i++) backend_send(b, "HTTP/1.1 102 Processing\r\n\r\n");
+    client_expect(&c, "HTTP/1.1 502");
+    assert_true(backend_is_closed(b));
+    client_close(&c);
+    close(b);
+}
+
+static void test_no_answer_in_time(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    int b = ask_and_answer(e, &c, GET_APP, "");
+    client_expect(&c, "HTTP/1.1 504");
+    assert_true(backend_is_closed(b));
+    edge_expect_log(e, "\"event\":\"access\"", "proxy.timeout");
+    client_close(&c);
+    close(b);
+}
+
+static void test_an_answer_that_stalls(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    int b = ask_and_answer(e, &c, GET_APP, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    client_read_to_end(&c);
+    assert_false(c.close_notify);
+    edge_expect_log(e, "\"event\":\"access\"", "proxy.timeout");
+    client_close(&c);
+    close(b);
+}
+
+// The answer comes before the upload is over: it is passed on, and the connection ends with it.
+static void test_an_early_answer(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    client_open(e, &c);
+    client_send(&c, "POST / HTTP/1.1\r\n" HOST_APP "Content-Length: 1000000\r\n\r\nstart");
+    int b = backend_accept(e, RIG_WAIT_MS);
+    backend_await(b, "start");
+    backend_send(b, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");
+    client_expect(&c, "Connection: close\r\n");
+    client_expect(&c, "\r\n\r\nbig");
+    assert_true(backend_is_closed(b));
+    client_close(&c);
+    close(b);
+}
+
+static void test_an_upload_that_the_backend_does_not_take(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    static char zeros[256 * 1024];
+    struct timeval t = { .tv_usec = 200 * 1000 };
+    int b = ask_and_answer(e, &c, "POST / HTTP/1.1\r\n" HOST_APP "Content-Length: 100000000\r\n\r\n", "");
+    setsockopt(c.fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
+    size_t sent = 0;
+    while (sent < 100000000 && client_try_send_n(&c, zeros, sizeof zeros)) sent += sizeof zeros;
+    assert_true(sent < 50000000); // held back, not hoarded
+    edge_expect_log(e, "\"event\":\"access\"", "proxy.timeout");
+    client_close(&c);
+    close(b);
+}
+
+// Closed between two requests: a GET goes to a new connection, nobody notices.
+static void test_a_kept_connection_that_was_closed(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    int b = ask_and_answer(e, &c, GET_APP, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst");
+    client_expect(&c, "first");
+    for (int i = 0; i < 5; i++) {
+        close(b);
+        client_send(&c, i % 2 ? "POST / HTTP/1.1\r\n" HOST_APP "Content-Length: 1\r\n\r\nx" : GET_APP);
+        b = backend_accept(e, RIG_WAIT_MS);
+        assert_true(b >= 0);
+        backend_await(b, "\r\n\r\n");
+        backend_send(b, OK_EMPTY);
+        client_expect(&c, "Content-Length: 0\r\n");
+        client_forget(&c);
+    }
+    client_close(&c);
+    close(b);
+}
+
+// Closed when the request is already on its way.
+static void test_a_request_is_sent_again_only_when_that_is_safe(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    int b = ask_and_answer(e, &c, GET_APP, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst");
+    client_expect(&c, "first");
+    client_send(&c, GET_APP);
+    backend_await(b, "\r\n\r\n");
+    close(b);
+    b = backend_accept(e, RIG_WAIT_MS);
+    backend_await(b, "\r\n\r\n");
+    backend_send(b, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain");
+    client_expect(&c, "again");
+    client_send(&c, "POST / HTTP/1.1\r\n" HOST_APP "Content-Length: 4\r\n\r\nonce");
+    backend_await(b, "once");
+    close(b);
+    client_expect(&c, "HTTP/1.1 502");
+    assert_int_equal(backend_accept(e, 200), -1);
+    for (int i = 0; i < 2; i++) edge_expect_log(e, "\"event\":\"access\"", "\"status\":200");
+    client_close(&c);
+}
+
+static void test_a_dead_backend(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    client_open(e, &c);
+    client_send(&c, "GET / HTTP/1.1\r\nHost: dead.example.com\r\n\r\n");
+    client_expect(&c, "HTTP/1.1 502");
+    edge_expect_log(e, "\"event\":\"access\"", "proxy.connect");
+    client_close(&c);
+}
+
+static void test_another_backend_takes_over(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    client_open(e, &c);
+    int b = -1;
+    for (int i = 0; i < 4; i++) {
+        client_send(&c, "POST / HTTP/1.1\r\nHost: pair.example.com\r\nContent-Length: 4\r\n\r\nbody");
+        if (b < 0) b = backend_accept(e, RIG_WAIT_MS);
+        backend_await(b, "body");
+        backend_send(b, OK_EMPTY);
+        client_expect(&c, "HTTP/1.1 200");
+        client_expect(&c, "\r\n\r\n");
+        client_forget(&c);
+    }
+    client_close(&c);
+    close(b);
+}
+
+#define T(f) cmocka_unit_test_setup(f, edge_test_begin)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(test_answers_that_are_none),
+        T(test_a_reset_instead_of_an_answer),
+        T(test_a_head_without_end),
+        T(test_the_largest_head),
+        T(test_an_answer_byte_by_byte),
+        T(test_an_answer_that_is_cut_off_stays_cut_off),
+        T(test_a_body_that_ends_with_the_connection),
+        T(test_answers_without_a_body),
+        T(test_head_has_the_length_and_no_body),
+        T(test_bytes_behind_the_end),
+        T(test_stray_bytes_in_the_round_of_the_next_request),
+        T(test_interim_answers),
+        T(test_interim_answers_of_a_buffer_s_length),
+        T(test_a_storm_of_interim_answers),
+        T(test_no_answer_in_time),
+        T(test_an_answer_that_stalls),
+        T(test_an_early_answer),
+        T(test_an_upload_that_the_backend_does_not_take),
+        T(test_a_kept_connection_that_was_closed),
+        T(test_a_request_is_sent_again_only_when_that_is_safe),
+        T(test_a_dead_backend),
+        T(test_another_backend_takes_over),
+    };
+    return cmocka_run_group_tests_name("edge: backends", tests, edge_setup, edge_teardown);
+}
