@@ -134,13 +134,19 @@ static size_t utf8_sequence(const unsigned char *p, size_t n)
     return len;
 }
 
+// C0, DEL and C1 (U+0080 to U+009F): among the last are a line end and the introducer of terminal sequences.
+static bool is_control(const unsigned char *p)
+{
+    return p[0] < 0x20 || p[0] == 0x7F || (p[0] == 0xC2 && p[1] < 0xA0);
+}
+
 bool str_is_utf8(struct str s, bool printable)
 {
     const unsigned char *p = (const unsigned char *)s.p;
     for (size_t i = 0; i < s.n;) {
         size_t len = utf8_sequence(p + i, s.n - i);
         if (len == 0) return false;
-        if (printable && (p[i] < 0x20 || p[i] == 0x7F)) return false;
+        if (printable && is_control(p + i)) return false;
         i += len;
     }
     return true;

@@ -55,7 +55,7 @@ bool str_to_u64(struct str s, uint64_t max, uint64_t *ret);
 // Total order by bytes, for sorting.
 int str_cmp(struct str a, struct str b);
 bool strlist_has(struct strlist l, struct str s);
-// Valid UTF-8 (RFC 3629) without NUL or other C0/DEL control bytes when `printable`.
+// Valid UTF-8 (RFC 3629) without control characters (C0, DEL, C1) when `printable`.
 bool str_is_utf8(struct str s, bool printable);
 char ascii_lower(char c);
 bool ascii_is_alnum(char c);

@@ -31,6 +31,35 @@ static void test_cut_gives_empty_parts(void **state)
     assert_false(str_cut(&rest, ',', &part));
 }
 
+static void test_utf8(void **state)
+{
+    (void)state;
+    static const char *const printable[] = { "",         "plain ~",      "B\xC3\xB6hm",
+                                             "\xC2\xA0", "\xE2\x82\xAC", "\xF0\x9F\x98\x80" };
+    static const char *const controls[] = { "\t",
+                                            "a\n",
+                                            "\x7F",
+                                            "\xC2\x80",
+                                            "x\xC2\x85y",
+                                            "\xC2\x9B"
+                                            "1m",
+                                            "\xC2\x9F" };
+    static const char *const broken[] = {
+        "\x80",         "\xC3",     "\xC0\xAF",         "\xC1\x81",         "\xE0\x9F\xBF",
+        "\xED\xA0\x80", "\xE2\x82", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80",
+        "\xFF",         "\xC3\x28"
+    };
+    for (size_t i = 0; i < sizeof printable / sizeof *printable; i++)
+        assert_true(str_is_utf8(str_c(printable[i]), true));
+    for (size_t i = 0; i < sizeof controls / sizeof *controls; i++) {
+        assert_true(str_is_utf8(str_c(controls[i]), false));
+        assert_false(str_is_utf8(str_c(controls[i]), true));
+    }
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++)
+        assert_false(str_is_utf8(str_c(broken[i]), false));
+    assert_false(str_is_utf8(STR("a\0b"), true));
+}
+
 static void test_arena_is_bounded_and_sticky(void **state)
 {
     (void)state;
@@ -205,6 +234,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cut_gives_empty_parts),
+        cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_arena_is_bounded_and_sticky),
         cmocka_unit_test(test_wire_refuses_damage),
         cmocka_unit_test(test_seal_refuses_every_flipped_bit),
