@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "gateway/identity_headers.h"
-#include "gateway/request.h"
+#include "gateway/journey/identity_headers.h"
+#include "gateway/journey/request.h"
 
 static void test_order_of_the_phases(void **state)
 {
@@ -94,6 +94,23 @@ static void test_a_group_reads_as_itself_or_not_at_all(void **state)
     arena_free(a);
 }
 
+static void test_a_name_that_readers_would_trim_is_not_told(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new(1 << 20);
+    struct identity evil = ann;
+    evil.username = STR(" admin");
+    evil.subject = STR("s-1 ");
+    struct http_fields *f =
+        fields_for(a, IDENTITY_SALLYPORT | IDENTITY_OAUTH2_PROXY | IDENTITY_REMOTE_USER, &evil);
+    assert_null(field(f, "X-Sallyport-User").p);
+    assert_null(field(f, "Remote-User").p);
+    assert_null(field(f, "X-Forwarded-Preferred-Username").p);
+    assert_null(field(f, "X-Forwarded-User").p);
+    assert_true(str_eq_c(field(f, "X-Sallyport-Email"), "ann@example.com"));
+    arena_free(a);
+}
+
 static void test_a_line_break_in_a_name_is_not_forwarded(void **state)
 {
     (void)state;
@@ -122,6 +139,7 @@ int main(void)
         cmocka_unit_test(test_presets_say_who_it_is),
         cmocka_unit_test(test_an_unverified_address_is_not_told),
         cmocka_unit_test(test_a_group_reads_as_itself_or_not_at_all),
+        cmocka_unit_test(test_a_name_that_readers_would_trim_is_not_told),
         cmocka_unit_test(test_a_line_break_in_a_name_is_not_forwarded),
         cmocka_unit_test(test_too_many_fields_are_not_forwarded),
     };
