@@ -2,7 +2,7 @@
 // The `sallyport` command: one table of subcommands, each in a file of its own. Exit codes: see EXIT_*.
 #pragma once
 
-#include "gateway/config.h"
+#include "gateway/config/config.h"
 
 enum {
     EXIT_OK = 0,

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
-#include "gateway/config_parse.h"
+#include "gateway/config/parse.h"
 
 static int run(const struct command *self, int argc, char **argv)
 {

@@ -5,7 +5,7 @@
 
 #include "base/url.h"
 #include "cli/cli.h"
-#include "gateway/config_parse.h"
+#include "gateway/config/parse.h"
 #include "http/target.h"
 
 enum { CLAIMS_MAX = 32, EXPLAIN_ARENA = 1024 * 1024, EXPLAIN_MAX = 64 * 1024 };

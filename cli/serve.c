@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "cli/cli.h"
-#include "gateway/processes.h"
+#include "gateway/process/processes.h"
 
 static int run(const struct command *self, int argc, char **argv)
 {

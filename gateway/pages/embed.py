@@ -47,7 +47,7 @@ def main():
             text = layout.replace("{{content}}", by_name[f].decode().strip())
             text = re.sub(r"\{\{asset:([^}]*)\}\}", lambda m: where[m.group(1)], text)
             pages.append((f[:-len(".html")], text.encode()))
-    body = '// Made by embed.py.\n#include "gateway/pages_embedded.h"\n'
+    body = '// Made by embed.py.\n#include "gateway/pages/pages_embedded.h"\n'
     body += emit("template", pages, lambda e: e[:1]) + emit("asset", assets, lambda e: e[:3])
     pathlib.Path(output).write_text(body)
 

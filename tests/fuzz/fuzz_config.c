@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/yaml.h"
-#include "gateway/config.h"
+#include "gateway/config/config.h"
 
 static void check_errors(const struct config_errors *errors)
 {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/session.h"
+#include "gateway/store/session.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

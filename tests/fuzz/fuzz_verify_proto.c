@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What the other process says, in both directions. First byte: which.
-#include "gateway/verify_proto.h"
+#include "gateway/verifier/verify_proto.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -2,7 +2,7 @@
 // A folder with the certificates, secrets and other files that the test configurations name.
 #pragma once
 
-#include "gateway/config.h"
+#include "gateway/config/config.h"
 
 struct fixture {
     char dir[64];

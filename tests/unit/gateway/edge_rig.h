@@ -5,8 +5,8 @@
 
 #include <openssl/ssl.h>
 
-#include "gateway/conn.h"
-#include "gateway/worker.h"
+#include "gateway/edge/conn.h"
+#include "gateway/edge/worker.h"
 
 enum { RIG_WAIT_MS = 5000, RIG_BYTES = 4 * 1024 * 1024 };
 

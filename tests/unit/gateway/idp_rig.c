@@ -22,7 +22,7 @@
 
 #include "base/encode.h"
 #include "base/log.h"
-#include "gateway/processes.h"
+#include "gateway/process/processes.h"
 #include "idp_double.h"
 
 static struct str names_sub[] = { STR_INIT("sub") }, names_email[] = { STR_INIT("email") };

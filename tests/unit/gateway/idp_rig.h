@@ -5,8 +5,8 @@
 
 #include <sys/types.h>
 
-#include "gateway/control.h"
-#include "gateway/idp.h"
+#include "gateway/idp/idp.h"
+#include "gateway/process/control.h"
 #include "http_double.h"
 
 enum { RIG_VERIFIERS = 2 };

@@ -4,7 +4,7 @@
 
 #include <lmdb.h>
 
-#include "gateway/store.h"
+#include "gateway/store/store.h"
 
 enum { MAP = 16 * 1024 * 1024, NOW = 1000, LATER = 2000000000 };
 

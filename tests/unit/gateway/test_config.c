@@ -12,7 +12,7 @@
 
 #include "base/mem.h"
 #include "config_fixture.h"
-#include "gateway/config_parse.h"
+#include "gateway/config/parse.h"
 
 static struct fixture f;
 

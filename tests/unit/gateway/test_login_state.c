@@ -10,7 +10,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
-#include "gateway/login_state.h"
+#include "gateway/journey/login_state.h"
 
 enum { NOW = 1000000 };
 

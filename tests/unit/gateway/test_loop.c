@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <unistd.h>
 
-#include "gateway/loop.h"
+#include "gateway/edge/loop.h"
 
 struct probe {
     struct timer timer;

@@ -21,7 +21,7 @@
 #include <jansson.h>
 
 #include "base/log.h"
-#include "gateway/ops.h"
+#include "gateway/ops/ops.h"
 
 // --- fakes
 

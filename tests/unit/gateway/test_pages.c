@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "gateway/pages.h"
-#include "gateway/pages_embedded.h"
-#include "gateway/template.h"
+#include "gateway/pages/pages.h"
+#include "gateway/pages/pages_embedded.h"
+#include "gateway/pages/template.h"
 
 // Breaks out of text, of both kinds of attribute, of JSON, of a template and of a comment, wherever it is
 // left as it is.

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "gateway/return_url.h"
+#include "gateway/journey/return_url.h"
 
 static struct route routes[] = { { .host = STR_INIT("wiki.example.com"), .path = STR_INIT("/") } };
 

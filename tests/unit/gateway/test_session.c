@@ -9,7 +9,7 @@
 
 #include "base/encode.h"
 #include "base/mem.h"
-#include "gateway/session.h"
+#include "gateway/store/session.h"
 
 static struct arena *arena;
 static struct session_keys keys;

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "gateway/store_internal.h"
+#include "gateway/store/internal.h"
 #include "store_rig.h"
 
 static void test_files_are_private(void **state)

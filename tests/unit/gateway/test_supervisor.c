@@ -26,9 +26,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "gateway/control.h"
-#include "gateway/processes.h"
-#include "gateway/sandbox.h"
+#include "gateway/process/control.h"
+#include "gateway/process/processes.h"
+#include "gateway/verifier/sandbox.h"
 
 static int events = -1; // inherited by every process
 static struct {

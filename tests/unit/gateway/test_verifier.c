@@ -26,9 +26,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "certs/certs.h"
-#include "gateway/processes.h"
-#include "gateway/sandbox.h"
-#include "gateway/verifier.h"
+#include "gateway/process/processes.h"
+#include "gateway/verifier/sandbox.h"
+#include "gateway/verifier/verifier.h"
 #include "idp_double.h"
 
 // ---- the process

@@ -13,8 +13,8 @@
 
 #include "base/mem.h"
 #include "base/wire.h"
-#include "gateway/control.h"
-#include "gateway/verify_proto.h"
+#include "gateway/process/control.h"
+#include "gateway/verifier/verify_proto.h"
 
 static struct str list_values[] = { STR_INIT("a"), STR_INIT("") };
 static const struct strlist list = { list_values, 2 };

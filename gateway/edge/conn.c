@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "gateway/edge/conn.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "gateway/edge/h1.h"
+
+static void peer_text(const struct sockaddr *peer, char ret[46])
+{
+    if (peer->sa_family == AF_INET) {
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, ret, 46);
+        return;
+    }
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
+    if (peer->sa_family != AF_INET6)
+        strcpy(ret, "unknown");
+    else if (IN6_IS_ADDR_V4MAPPED(v6))
+        inet_ntop(AF_INET, &v6->s6_addr[12], ret, 46);
+    else
+        inet_ntop(AF_INET6, v6, ret, 46);
+}
+
+static void link_conn(struct conn *c)
+{
+    c->next = c->worker->conns;
+    if (c->next) c->next->prev = c;
+    c->worker->conns = c;
+    c->worker->nconns++;
+    metric_add(&c->worker->metrics.connections_total, 1);
+    metric_add(&c->worker->metrics.connections_open, 1);
+}
+
+static void unlink_conn(struct conn *c)
+{
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        c->worker->conns = c->next;
+    if (c->next) c->next->prev = c->prev;
+    c->worker->nconns--;
+    metric_add(&c->worker->metrics.connections_open, (uint64_t)-1);
+}
+
+void conn_close(struct conn *c)
+{
+    if (c->closed) return;
+    c->closed = true;
+    h1_gone(c);
+    struct worker *w = c->worker;
+    timer_clear(&w->loop, &c->timer);
+    loop_remove(&w->loop, &c->io);
+    SSL_free(c->ssl);
+    close(c->io.fd);
+    buffer_release(&c->in);
+    buffer_release(&c->out);
+    unlink_conn(c);
+    loop_defer_free(&w->loop, c);
+    worker_conn_closed(w);
+}
+
+// --- TLS
+
+// After an SSL_* call that did not succeed: what to wait for, or that it is over. The thread's error queue
+// has to be empty before each such call: a leftover of any other use of OpenSSL would read as this
+// connection's failure.
+static void note_tls_error(struct conn *c, int result)
+{
+    switch (SSL_get_error(c->ssl, result)) {
+    case SSL_ERROR_WANT_READ: c->readable = false; return;
+    case SSL_ERROR_WANT_WRITE: c->writable = false; return;
+    case SSL_ERROR_ZERO_RETURN: c->eof = true; break; // close_notify
+    default: c->eof = c->broken = true; break;
+    }
+    c->readable = false;
+    ERR_clear_error();
+}
+
+static void handshake_failed(struct conn *c, const char *why)
+{
+    metric_add(&c->worker->metrics.tls_handshakes_failed_total, 1);
+    log_message(LOG_DEBUG, "tls.handshake", "handshake with %s %s", c->peer, why);
+    conn_close(c);
+}
+
+static bool handshake(struct conn *c)
+{
+    if (c->handshaken) return true;
+    ERR_clear_error();
+    int result = SSL_accept(c->ssl);
+    if (result == 1) {
+        c->handshaken = true;
+        h1_idle_since_accept(c);
+        return true;
+    }
+    note_tls_error(c, result);
+    if (c->broken || c->eof) handshake_failed(c, "failed");
+    return false;
+}
+
+static size_t receive(struct conn *c, char *p, size_t n)
+{
+    if (c->ssl) {
+        ERR_clear_error();
+        int got = SSL_read(c->ssl, p, (int)n);
+        if (got > 0) return (size_t)got;
+        note_tls_error(c, got);
+        return 0;
+    }
+    ssize_t got = recv(c->io.fd, p, n, 0);
+    if (got > 0) return (size_t)got;
+    if (got == 0)
+        c->eof = true;
+    else if (errno != EAGAIN)
+        c->eof = c->broken = true;
+    c->readable = false;
+    return 0;
+}
+
+bool conn_fill(struct conn *c)
+{
+    size_t before = c->in.end;
+    while (c->readable && !c->eof && buffer_take(&c->in) && buffer_room(&c->in) > 0) {
+        size_t got = receive(c, c->in.p + c->in.end, buffer_room(&c->in));
+        // TLS may have to write before it can read on (an answer to KeyUpdate while the client takes
+        // nothing): then `readable` stays set, and the next event tries again.
+        if (got == 0) break;
+        c->in.end += got;
+        metric_add(&c->worker->metrics.bytes_in_total, got);
+    }
+    return c->in.end > before;
+}
+
+static size_t send_some(struct conn *c, const char *p, size_t n)
+{
+    if (c->ssl) {
+        ERR_clear_error();
+        int done = SSL_write(c->ssl, p, (int)n);
+        if (done > 0) return (size_t)done;
+        note_tls_error(c, done);
+        return 0;
+    }
+    ssize_t done = send(c->io.fd, p, n, MSG_NOSIGNAL);
+    if (done > 0) return (size_t)done;
+    if (errno == EAGAIN)
+        c->writable = false;
+    else
+        c->broken = true;
+    return 0;
+}
+
+bool conn_flush(struct conn *c)
+{
+    while (buffer_used(&c->out) > 0 && c->writable && !c->broken) {
+        size_t done = send_some(c, c->out.p + c->out.start, buffer_used(&c->out));
+        if (done == 0) break;
+        metric_add(&c->worker->metrics.bytes_out_total, done);
+        buffer_consume(&c->out, done);
+    }
+    return buffer_used(&c->out) == 0;
+}
+
+bool conn_shutdown(struct conn *c)
+{
+    ERR_clear_error();
+    int result =
+        c->ssl && !c->broken ? SSL_shutdown(c->ssl) : 0; // the client's close_notify is not waited for
+    if (result < 0) note_tls_error(c, result);
+    // A body that ends with the connection would look cut off without its close_notify.
+    if (result < 0 && !c->broken && !c->writable) return false;
+    shutdown(c->io.fd, SHUT_WR);
+    return true;
+}
+
+// --- the loop's callbacks
+
+static void conn_ready(struct io *io, uint32_t events)
+{
+    struct conn *c = container_of(io, struct conn, io);
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) c->readable = true;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) c->writable = true;
+    if (events & (EPOLLHUP | EPOLLERR)) c->broken = true; // both directions are closed, or reset
+    if (c->ssl && !handshake(c)) return;
+    h1_run(c);
+}
+
+static void conn_timeout(struct timer *t)
+{
+    struct conn *c = container_of(t, struct conn, timer);
+    if (c->handshaken) {
+        h1_timeout(c);
+        return;
+    }
+    handshake_failed(c, "took too long");
+}
+
+void conn_open(struct worker *w, size_t listener, int fd, const struct sockaddr *peer)
+{
+    struct conn *c = calloc(1, sizeof *c);
+    if (!c) {
+        close(fd);
+        return;
+    }
+    *c = (struct conn){ .io = { fd, conn_ready },
+                        .timer.fire = conn_timeout,
+                        .worker = w,
+                        .listener = &w->shared->config->listeners[listener],
+                        .in.pool = &w->in_buffers,
+                        .out.pool = &w->out_buffers };
+    peer_text(peer, c->peer);
+    int one = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    struct tls_server *tls = w->shared->tls[listener];
+    if (tls) {
+        c->ssl = tls_server_accept(tls);
+        if (!c->ssl || SSL_set_fd(c->ssl, fd) != 1) goto fail;
+    } else {
+        c->handshaken = true;
+    }
+    if (!loop_add(&w->loop, &c->io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) goto fail;
+    link_conn(c);
+    timer_set(&w->loop, &c->timer, w->shared->config->timeout_request_head * 1000);
+    if (!tls) h1_idle_since_accept(c);
+    return;
+fail:
+    SSL_free(c->ssl);
+    close(fd);
+    free(c);
+}

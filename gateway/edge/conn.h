@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A client connection: the socket, TLS, its two buffers, its one timer. What the bytes mean is the engine's
+// business (gateway/edge/h1.c). All calls happen on the worker's thread.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include "gateway/edge/exchange.h"
+#include "http/body.h"
+
+enum { CONN_IN_BYTES = LIMIT_HEAD_BYTES + 16 * 1024, CONN_OUT_BYTES = LIMIT_RESPONSE_HEAD_BYTES + 32 * 1024 };
+
+// HTTP/1.1 state of a connection; only gateway/edge/h1.c touches it.
+enum h1_state {
+    H1_HEAD,     // waiting for a request head, maybe with some of it
+    H1_EXCHANGE, // an exchange is at work
+    H1_FLUSH,    // the answer is complete, its last bytes are on their way
+    H1_LINGER,   // everything is sent and closed for writing; what the client still sends is thrown away
+};
+
+struct conn {
+    struct io io;
+    struct timer timer;
+    struct worker *worker;
+    struct conn *prev, *next; // worker->conns
+    const struct listener *listener;
+    SSL *ssl; // NULL on plain listeners
+    struct buffer in, out;
+    char peer[46];
+    bool handshaken, readable, writable;
+    bool eof;    // the client will send no more
+    bool broken; // nothing can be sent or received any more
+    bool in_run; // h1_run is on the stack: whoever changes the state may leave the rest to it
+    bool closed; // freed at the end of the loop's round
+
+    // HTTP/1.1
+    enum h1_state state;
+    struct exchange *exchange;
+    size_t scanned;               // how far the end of the head was searched for
+    size_t head_bytes;            // of the current request, at the front of `in`
+    struct chunked chunked;       // decoder of the current request's body
+    int64_t body_left;            // of a body with Content-Length
+    int64_t head_deadline;        // ms; 0: no byte of a head has arrived
+    bool keep_alive;              // after the current exchange
+    bool send_chunked, send_body; // framing of the current answer
+    bool continue_sent;
+    bool served; // an exchange has ended here
+    size_t lingered;
+};
+
+// Accepts one connection: makes the struct and starts the handshake. Closes fd when that fails.
+void conn_open(struct worker *w, size_t listener, int fd, const struct sockaddr *peer);
+// Reads what is there into `in` (up to its room). False when nothing was added.
+bool conn_fill(struct conn *c);
+// Sends what is in `out`. True when it is empty afterwards.
+bool conn_flush(struct conn *c);
+// Closes at once and frees; the exchange, if any, learns that its client has gone.
+void conn_close(struct conn *c);
+// Says goodbye (close_notify, FIN) but goes on reading. False: there is no room for it yet.
+bool conn_shutdown(struct conn *c);
+
+// The engine's side, called by conn.c: bytes may have arrived or room may be there; time is up.
+void h1_run(struct conn *c);
+void h1_timeout(struct conn *c);
+void h1_idle_since_accept(struct conn *c);
+// Draining: an idle connection is closed, a busy one after its answer.
+void h1_drain(struct conn *c);

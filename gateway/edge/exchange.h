@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// One request and its answer. An HTTP engine (gateway/edge/h1.c) makes an exchange when it has a request
+// head, runs the journey (gateway/journey/request.c) on it, and carries the bytes in both directions. The
+// journey and the proxy never see a connection.
+//
+// Life: NEW -> the journey runs -> somebody answers (own page or the proxy) -> engine->end or engine->abort
+// -> freed. An exchange whose client went away stays until its jobs in other threads have come back (`jobs`),
+// then it is freed.
+#pragma once
+
+#include "gateway/edge/worker.h"
+#include "gateway/store/session.h"
+#include "http/head.h"
+#include "http/target.h"
+
+struct exchange;
+
+// What an engine does for an exchange.
+struct engine {
+    // Decoded bytes of the request body that are there now (may be none). Reads from the client when its
+    // buffer is empty.
+    struct str (*body_peek)(struct exchange *x);
+    void (*body_consume)(struct exchange *x, size_t n);
+    // Sends the head from x->status, x->answer and x->length. False: it cannot be sent (too large); the
+    // exchange is still alive.
+    bool (*head)(struct exchange *x);
+    // Queues body bytes, returns how many were taken; fewer than given: x->on_writable is called when there
+    // is room.
+    size_t (*write)(struct exchange *x, struct str data);
+    void (*flush)(struct exchange *x);
+    // The answer is complete. The exchange is gone afterwards.
+    void (*end)(struct exchange *x);
+    // The answer cannot be completed: the client must notice (connection closed). The exchange is gone
+    // afterwards.
+    void (*abort)(struct exchange *x);
+};
+
+struct exchange {
+    struct worker *worker;
+    const struct engine *engine; // NULL: the client has gone
+    void *stream;                // the engine's
+    struct arena *arena;         // lives as long as the exchange
+    struct exchange *next_free;
+
+    // The request
+    struct http_request_head req;
+    struct http_target target; // canonical
+    struct str host;           // canonical
+    struct str client;         // address in text
+    bool secure;               // came over TLS
+    bool navigation;           // a page navigation of a browser
+    bool body_done;            // the whole request body was consumed
+    bool body_failed;          // its framing is wrong (x->err says how): no more will come
+    char request_id[33];
+    int64_t started_ms;
+
+    // The journey
+    size_t phase;
+    bool own; // for the gateway itself: /.sallyport/...
+    const struct route *route;
+    struct session session; // valid when has_session
+    bool has_session;
+    bool stale_cookie; // a session cookie that is not good any more: cleared with the answer
+    struct decision decision;
+    struct err err; // why the answer is a refusal; ERR_NONE otherwise
+
+    // The answer
+    int status;
+    struct http_fields answer;
+    int64_t length;        // of the body; -1: unknown
+    bool head_sent, close; // close: the connection ends after this answer
+    uint64_t bytes_sent;   // body
+    struct str body_rest;  // what is left of an own answer's body
+
+    // Whoever consumes the request's body or produces the answer sets these; NULL: nothing to do.
+    void (*on_body)(struct exchange *x);     // more body may be there, or body_done
+    void (*on_writable)(struct exchange *x); // there is room again
+    void (*on_gone)(struct exchange *x);     // the client has gone: release what you hold
+
+    unsigned jobs; // operations under way in other threads
+    struct upstream *upstream;
+    size_t backend, backends_tried; // of the route
+    struct str upstream_name;       // for the log; absent: not proxied
+    void *work;                     // of the own endpoint that is at work
+};
+
+// For engines: an exchange with an empty arena. NULL when out of memory.
+struct exchange *exchange_new(struct worker *w, const struct engine *engine, void *stream);
+// For engines: the request is complete in x->req; runs the journey.
+void exchange_run(struct exchange *x);
+// For engines: the client has gone, or the answer has ended: `x` is freed now or when its last job comes
+// back.
+void exchange_release(struct exchange *x);
+// For jobs: one came back. False: nobody waits any more, x is gone.
+bool exchange_job_done(struct exchange *x);

@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "gateway/edge/h1.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "gateway/journey/access_log.h"
+#include "gateway/journey/answer.h"
+
+enum {
+    WRITE_MARK = 32 * 1024,     // body bytes queued before the producer is held back
+    LINGER_BYTES = 1024 * 1024, // thrown away at the end of a connection, at most
+    LINGER_MS = 2000,
+    DRAIN_MS = 1000,    // for the first request of a connection that was made just before the end
+    BURST_REQUESTS = 8, // of one connection, then the others have their turn
+    CHUNK_OVERHEAD = 24,
+};
+
+static void h1_check(const struct conn *c)
+{
+    switch (c->state) {
+    case H1_HEAD: assert(!c->exchange); break;
+    case H1_EXCHANGE: assert(c->exchange && c->exchange->stream == c); break;
+    case H1_FLUSH:
+    case H1_LINGER: assert(!c->exchange); break;
+    }
+}
+
+static int64_t idle_ms(const struct conn *c)
+{
+    return c->worker->shared->config->timeout_idle * 1000;
+}
+
+static void set_state(struct conn *c, enum h1_state state)
+{
+    c->state = state;
+    struct loop *l = &c->worker->loop;
+    switch (state) {
+    case H1_HEAD:
+        c->scanned = 0;
+        c->head_deadline = 0;
+        timer_set(l, &c->timer, idle_ms(c));
+        break;
+    case H1_EXCHANGE: timer_set(l, &c->timer, idle_ms(c)); break;
+    case H1_FLUSH: timer_set(l, &c->timer, idle_ms(c)); break;
+    case H1_LINGER: timer_set(l, &c->timer, LINGER_MS); break;
+    }
+    h1_check(c);
+}
+
+void h1_touch(struct conn *c)
+{
+    if (c->state == H1_EXCHANGE || c->state == H1_FLUSH) timer_set(&c->worker->loop, &c->timer, idle_ms(c));
+}
+
+void h1_idle_since_accept(struct conn *c)
+{
+    c->keep_alive = true;
+    set_state(c, H1_HEAD);
+    // The first request is due within the head's time, not within the longer idle time.
+    int64_t ms = c->worker->shared->config->timeout_request_head * 1000;
+    timer_set(&c->worker->loop, &c->timer, c->worker->draining && ms > DRAIN_MS ? DRAIN_MS : ms);
+}
+
+// --- answer
+
+static bool body_allowed(const struct exchange *x)
+{
+    return !str_eq_c(x->req.method, "HEAD") && x->status != 204 && x->status != 304;
+}
+
+static void choose_framing(struct conn *c, struct exchange *x)
+{
+    c->send_body = body_allowed(x);
+    c->send_chunked = c->send_body && x->length < 0 && x->req.minor == 1;
+    bool until_close = c->send_body && x->length < 0 && !c->send_chunked;
+    if (until_close || x->close || !x->req.keep_alive || c->worker->draining || c->eof) c->keep_alive = false;
+    // An unread body would have to be read to find the next request: the connection ends instead.
+    if (!x->body_done) c->keep_alive = false;
+}
+
+static bool put(struct conn *c, struct str s)
+{
+    return buffer_append(&c->out, s);
+}
+
+static bool put_fields(struct conn *c, const struct http_fields *f)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        if (f->v[i].removed) continue;
+        if (!put(c, f->v[i].name) || !put(c, STR(": ")) || !put(c, f->v[i].value) || !put(c, STR("\r\n")))
+            return false;
+    }
+    return true;
+}
+
+static bool put_status_line(struct conn *c, int status)
+{
+    char line[64];
+    int n = snprintf(line, sizeof line, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
+    return put(c, (struct str){ line, (size_t)n });
+}
+
+static bool put_framing(struct conn *c, const struct exchange *x)
+{
+    char line[48];
+    int n = snprintf(line, sizeof line, "Content-Length: %lld\r\n", (long long)x->length);
+    // HEAD and 304 keep the length that a GET would have had (RFC 9110 section 8.6); 204 has none.
+    if (x->length >= 0 && x->status != 204 && !put(c, (struct str){ line, (size_t)n })) return false;
+    return !c->send_chunked || put(c, STR("Transfer-Encoding: chunked\r\n"));
+}
+
+static bool put_persistence(struct conn *c, const struct exchange *x)
+{
+    if (!c->keep_alive) return put(c, STR("Connection: close\r\n"));
+    return x->req.minor != 0 || put(c, STR("Connection: keep-alive\r\n"));
+}
+
+// Straight into the buffer and not through the exchange's arena: "short of memory" can be said even when that
+// is full.
+static bool h1_head(struct exchange *x)
+{
+    struct conn *c = x->stream;
+    size_t before = buffer_used(&c->out);
+    choose_framing(c, x);
+    x->head_sent = put_status_line(c, x->status) && put_fields(c, &x->answer) && put_framing(c, x) &&
+                   put_persistence(c, x) && put(c, STR("\r\n"));
+    if (!x->head_sent) c->out.end = c->out.start + before;
+    return x->head_sent;
+}
+
+static size_t queue_chunk(struct conn *c, struct str data)
+{
+    char line[CHUNK_OVERHEAD];
+    size_t n = chunked_head(line, data.n);
+    bool ok = buffer_append(&c->out, (struct str){ line, n }) && buffer_append(&c->out, data) &&
+              buffer_append(&c->out, STR("\r\n"));
+    assert(ok); // room was made before
+    return data.n;
+}
+
+static size_t h1_write(struct exchange *x, struct str data)
+{
+    struct conn *c = x->stream;
+    size_t taken = 0;
+    while (taken < data.n && !c->broken) {
+        if (buffer_used(&c->out) >= WRITE_MARK && !conn_flush(c) && buffer_used(&c->out) >= WRITE_MARK) break;
+        if (!buffer_take(&c->out)) break;
+        buffer_compact(&c->out);
+        size_t room = buffer_room(&c->out) - CHUNK_OVERHEAD;
+        struct str piece = str_skip(data, taken);
+        if (piece.n > room) piece.n = room;
+        if (piece.n == 0) break;
+        if (!c->send_body) {
+            taken += piece.n;
+            continue;
+        }
+        if (c->send_chunked)
+            queue_chunk(c, piece);
+        else
+            buffer_append(&c->out, piece);
+        taken += piece.n;
+        x->bytes_sent += piece.n;
+    }
+    if (taken) h1_touch(c);
+    return taken;
+}
+
+static void h1_flush(struct exchange *x)
+{
+    struct conn *c = x->stream;
+    conn_flush(c);
+    // The producer is on the stack: a broken connection is closed by its timer, not under its feet.
+    if (c->broken && !c->in_run) timer_set(&c->worker->loop, &c->timer, 0);
+}
+
+static void detach(struct conn *c)
+{
+    struct exchange *x = c->exchange;
+    c->exchange = NULL;
+    c->served = true;
+    access_log(x);
+    exchange_release(x);
+}
+
+static void h1_end(struct exchange *x)
+{
+    struct conn *c = x->stream;
+    // The last chunk always fits: h1_write leaves CHUNK_OVERHEAD bytes free.
+    if (c->send_chunked) buffer_append(&c->out, STR("0\r\n\r\n"));
+    if (x->close || !x->body_done) c->keep_alive = false;
+    detach(c);
+    set_state(c, H1_FLUSH);
+    // The rest happens in h1_run, which is either on the stack below us or called now by the loop.
+    conn_flush(c);
+    if (!c->in_run) h1_run(c);
+}
+
+static void h1_abort(struct exchange *x)
+{
+    struct conn *c = x->stream;
+    detach(c);
+    set_state(c, H1_FLUSH);
+    conn_flush(c); // what has come is the client's; without close_notify it sees that more was to come
+    c->broken = true;
+    if (!c->in_run) h1_run(c);
+}
+
+static const struct engine h1_engine = {
+    .body_peek = h1_body_peek,
+    .body_consume = h1_body_consume,
+    .head = h1_head,
+    .write = h1_write,
+    .flush = h1_flush,
+    .end = h1_end,
+    .abort = h1_abort,
+};
+
+// --- requests
+
+static struct exchange *begin_exchange(struct conn *c)
+{
+    struct exchange *x = exchange_new(c->worker, &h1_engine, c);
+    if (!x) return NULL;
+    x->client = str_c(c->peer);
+    x->secure = c->ssl != NULL;
+    c->exchange = x;
+    c->send_body = true;
+    c->send_chunked = false;
+    c->continue_sent = false;
+    return x;
+}
+
+// A head that could not be parsed: nothing of it is believed, the answer closes the connection.
+static void refuse(struct conn *c, struct exchange *x, const struct err *err)
+{
+    metric_add(&c->worker->metrics.requests_refused_total, 1);
+    x->req.method = STR("GET");
+    x->req.minor = 1;
+    x->req.content_length = -1;
+    x->req.chunked = x->req.expect_continue = false;
+    x->req.fields.n = 0;
+    x->body_done = false;
+    x->navigation = true; // most likely a person with a broken browser is looking at this
+    x->err = *err;
+    x->close = true;
+    set_state(c, H1_EXCHANGE);
+    answer_error(x, STR_NONE);
+}
+
+static void start_exchange(struct conn *c, struct exchange *x)
+{
+    metric_add(&c->worker->metrics.requests_total, 1);
+    c->head_bytes = c->in.start + x->req.bytes; // bodies rewind to here
+    c->in.start = c->head_bytes;
+    c->body_left = x->req.content_length;
+    x->body_done = !x->req.chunked && x->req.content_length <= 0;
+    chunked_init(&c->chunked);
+    c->keep_alive = true;
+    set_state(c, H1_EXCHANGE);
+    exchange_run(x);
+}
+
+// Tries to parse a head from what is there. False: nothing more can happen now.
+static bool read_head(struct conn *c)
+{
+    if (c->in.start) buffer_compact(&c->in);
+    conn_fill(c);
+    struct str bytes = buffer_str(&c->in);
+    if (bytes.n == 0) return false;
+    struct exchange *x = begin_exchange(c);
+    if (!x) {
+        c->broken = true;
+        return true;
+    }
+    struct err err = { 0 };
+    switch (http_request_parse(bytes.p, bytes.n, &c->scanned, &x->req, &err)) {
+    case HTTP_DONE: start_exchange(c, x); return true;
+    case HTTP_BAD: refuse(c, x, &err); return true;
+    case HTTP_MORE: break;
+    }
+    c->exchange = NULL;
+    exchange_release(x);
+    if (c->head_deadline == 0) {
+        c->head_deadline = c->worker->loop.now_ms + c->worker->shared->config->timeout_request_head * 1000;
+        timer_set(&c->worker->loop, &c->timer, c->worker->shared->config->timeout_request_head * 1000);
+    }
+    return false;
+}
+
+// The client's clock runs while it takes nothing, however long the whole answer takes.
+static bool flush(struct conn *c)
+{
+    size_t before = buffer_used(&c->out);
+    bool all = conn_flush(c);
+    if (buffer_used(&c->out) < before) h1_touch(c);
+    return all;
+}
+
+// After an answer: the next request, or the end of the connection. False: nothing more can happen now.
+static bool finish_flush(struct conn *c)
+{
+    if (!flush(c)) return c->broken;
+    if (c->keep_alive && !c->worker->draining) {
+        buffer_release(&c->out);
+        if (buffer_used(&c->in) == 0) buffer_release(&c->in);
+        set_state(c, H1_HEAD);
+        return true;
+    }
+    if (!conn_shutdown(c)) return false;
+    set_state(c, H1_LINGER);
+    return true;
+}
+
+// Reads and forgets, so that the client gets our answer instead of a reset (RFC 9112 section 9.6).
+static bool linger(struct conn *c)
+{
+    c->lingered += buffer_used(&c->in);
+    c->in.start = c->in.end = 0;
+    while (conn_fill(c)) {
+        c->lingered += buffer_used(&c->in);
+        c->in.start = c->in.end = 0;
+    }
+    if (c->eof || c->lingered > LINGER_BYTES) c->broken = true;
+    return c->broken;
+}
+
+static bool run_exchange(struct conn *c)
+{
+    struct exchange *x = c->exchange;
+    flush(c);
+    if (c->state == H1_EXCHANGE && x->on_writable && buffer_used(&c->out) < WRITE_MARK) x->on_writable(x);
+    if (c->state == H1_EXCHANGE && c->exchange == x && x->on_body && !x->body_done) x->on_body(x);
+    return c->state != H1_EXCHANGE;
+}
+
+// One step in the current state. False: wait for the next event.
+static bool step(struct conn *c)
+{
+    switch (c->state) {
+    case H1_HEAD: return read_head(c);
+    case H1_EXCHANGE: return run_exchange(c);
+    case H1_FLUSH: return finish_flush(c);
+    case H1_LINGER: return linger(c);
+    }
+    return false;
+}
+
+void h1_run(struct conn *c)
+{
+    int served = 0;
+    bool more = true;
+    c->in_run = true;
+    while (!c->broken && more) {
+        more = step(c);
+        h1_check(c);
+        // A client that sends requests faster than they are answered would keep the thread to itself.
+        if (c->state == H1_HEAD && more && ++served >= BURST_REQUESTS && loop_again(&c->worker->loop, &c->io))
+            break;
+    }
+    c->in_run = false;
+    bool head_cannot_come = c->state == H1_HEAD && c->eof && !more;
+    if (c->broken || head_cannot_come)
+        conn_close(c);
+    else if (c->state == H1_HEAD && buffer_used(&c->in) == 0)
+        buffer_release(&c->in);
+}
+
+static bool waits_for_body(const struct conn *c)
+{
+    const struct exchange *x = c->exchange;
+    return x && x->on_body && !x->body_done && c->in.start == c->in.end;
+}
+
+// An exchange's clock has run out. Only when it is the client that is waited for, it ends.
+static void exchange_timeout(struct conn *c)
+{
+    struct exchange *x = c->exchange;
+    struct err err = { 0 };
+    if (buffer_used(&c->out) > 0) {
+        err_set(&x->err, ERR_HTTP_TIMEOUT, "the client did not take the answer");
+        conn_close(c);
+    } else if (waits_for_body(c)) {
+        err_set(&err, ERR_HTTP_TIMEOUT, "the request body did not arrive in time");
+        h1_body_failed(x, &err);
+        h1_touch(c);
+        h1_run(c);
+    } else {
+        h1_touch(c); // the backend has limits of its own
+    }
+}
+
+void h1_timeout(struct conn *c)
+{
+    if (c->state == H1_EXCHANGE && !c->broken) {
+        exchange_timeout(c);
+        return;
+    }
+    if (c->state == H1_HEAD && c->head_deadline && buffer_used(&c->in) > 0) {
+        struct exchange *x = begin_exchange(c);
+        struct err err = { 0 };
+        err_set(&err, ERR_HTTP_TIMEOUT, "the request head did not arrive in time");
+        c->in_run = true;
+        if (x) refuse(c, x, &err);
+        c->in_run = false;
+        if (x) {
+            h1_run(c);
+            return;
+        }
+    }
+    conn_close(c);
+}
+
+// A request that is on its way meets a closed connection if that is closed at once; the browser tries again
+// on a kept connection, not on a fresh one (RFC 9112 section 9.3.1).
+void h1_drain(struct conn *c)
+{
+    if (c->handshaken && c->state != H1_HEAD) return;
+    c->readable = true;
+    if (c->handshaken) conn_fill(c);
+    if (c->broken || ((c->served || c->eof) && buffer_used(&c->in) == 0))
+        conn_close(c);
+    else if (buffer_used(&c->in) > 0)
+        h1_run(c);
+    else
+        timer_set(&c->worker->loop, &c->timer, DRAIN_MS);
+}
+
+void h1_gone(struct conn *c)
+{
+    struct exchange *x = c->exchange;
+    if (!x) return;
+    if (x->err.code == ERR_NONE && c->broken)
+        err_set(&x->err, ERR_CLIENT_GONE, "the client went away before the answer was complete");
+    else if (x->err.code == ERR_NONE)
+        err_set(&x->err, ERR_DRAINING, "the gateway stopped before the answer was complete");
+    c->exchange = NULL;
+    access_log(x);
+    exchange_release(x);
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <stdio.h>
+
+#include "gateway/edge/proxy.h"
+#include "http/policy.h"
+
+enum { CHUNK_OVERHEAD = 24, BODY_PIECE = 16 * 1024 };
+
+static bool put(struct upstream *u, struct str s)
+{
+    return buffer_append(&u->out, s);
+}
+
+static bool put_field(struct upstream *u, const char *name, struct str value)
+{
+    return put(u, str_c(name)) && put(u, STR(": ")) && put(u, value) && put(u, STR("\r\n"));
+}
+
+// Fields that this hop says itself (RFC 9112 framing, RFC 9110 section 7.2 Host).
+static bool is_ours(enum field_id id)
+{
+    return id == FIELD_HOST || id == FIELD_CONTENT_LENGTH || id == FIELD_EXPECT;
+}
+
+// The host that policy was asked about, in its one spelling, and the port as the client gave it: the backend
+// cannot take "APP.example.com." for another host than we did.
+static struct str authority(struct exchange *x)
+{
+    struct str host;
+    uint16_t port = 0;
+    struct err err;
+    if (!http_host_parse(x->arena, x->req.host, &host, &port, &err)) return STR_NONE;
+    bool v6 = str_find(host, ':') < host.n;
+    struct str bare = arena_printf(x->arena, "%s%.*s%s", v6 ? "[" : "", STR_FMT(host), v6 ? "]" : "");
+    return port ? arena_printf(x->arena, "%.*s:%u", STR_FMT(bare), port) : bare;
+}
+
+static bool put_fields(struct upstream *u, const struct http_fields *f)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        if (f->v[i].removed || is_ours(f->v[i].id)) continue;
+        if (!put(u, f->v[i].name) || !put(u, STR(": ")) || !put(u, f->v[i].value) || !put(u, STR("\r\n")))
+            return false;
+    }
+    return true;
+}
+
+static bool put_forwarding(struct exchange *x, struct upstream *u, struct str host)
+{
+    struct str forwarded = http_forwarded(x->arena, x->client, host, true);
+    return forwarded.p && put_field(u, "X-Forwarded-For", x->client) &&
+           put_field(u, "X-Forwarded-Proto", STR("https")) && put_field(u, "X-Forwarded-Host", host) &&
+           put_field(u, "Forwarded", forwarded);
+}
+
+static bool put_trace(struct exchange *x, struct upstream *u)
+{
+    if (http_fields_get(&x->req.fields, FIELD_TRACEPARENT)) return true;
+    struct str trace =
+        arena_printf(x->arena, "00-%s-%.16s-00", x->request_id, x->request_id + 16); // W3C Trace Context
+    return trace.p && put_field(u, "traceparent", trace);
+}
+
+static bool put_framing(struct exchange *x, struct upstream *u)
+{
+    char length[24];
+    if (x->req.chunked) return put_field(u, "Transfer-Encoding", STR("chunked"));
+    if (x->req.content_length < 0) return true;
+    int n = snprintf(length, sizeof length, "%lld", (long long)x->req.content_length);
+    return put_field(u, "Content-Length", (struct str){ length, (size_t)n });
+}
+
+bool proxy_request_head(struct exchange *x, struct upstream *u)
+{
+    bool query = x->target.query.p != NULL;
+    struct str host = authority(x);
+    u->request_done = !x->req.chunked && x->req.content_length <= 0;
+    return host.p && put(u, x->req.method) && put(u, STR(" ")) && put(u, x->target.path) &&
+           (!query || put(u, STR("?"))) && put(u, x->target.query) && put(u, STR(" HTTP/1.1\r\n")) &&
+           put_field(u, "Host", host) && put_fields(u, &x->req.fields) && put_forwarding(x, u, host) &&
+           put_trace(x, u) && put_framing(x, u) && put(u, STR("\r\n"));
+}
+
+static void put_body(struct upstream *u, struct str data)
+{
+    char line[CHUNK_OVERHEAD];
+    if (!u->x->req.chunked) {
+        put(u, data);
+        return;
+    }
+    put(u, (struct str){ line, chunked_head(line, data.n) });
+    put(u, data);
+    put(u, STR("\r\n"));
+}
+
+void proxy_request_pump(struct upstream *u)
+{
+    struct exchange *x = u->x;
+    size_t moved = 0;
+    while (!u->request_done && !u->broken && !proxy_yields(u, moved)) {
+        upstream_flush(u);
+        if (!buffer_take(&u->out)) {
+            u->broken = true;
+            return;
+        }
+        buffer_compact(&u->out);
+        if (buffer_room(&u->out) < BODY_PIECE + CHUNK_OVERHEAD) return; // the backend has to take some first
+        struct str data = x->engine->body_peek(x);
+        if (data.n > BODY_PIECE) data.n = BODY_PIECE;
+        moved = data.n;
+        if (data.n) {
+            put_body(u, data);
+            x->engine->body_consume(x, data.n);
+            timer_set(&u->worker->loop, &u->timer, x->route->target->response_timeout * 1000);
+        }
+        if (x->body_done) {
+            if (x->req.chunked) put(u, STR("0\r\n\r\n"));
+            u->request_done = true;
+        } else if (data.n == 0) {
+            return; // the client has to send some first
+        }
+    }
+}

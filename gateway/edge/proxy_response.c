@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "base/url.h"
+#include "gateway/edge/proxy.h"
+#include "gateway/journey/answer.h"
+#include "http/cookie.h"
+#include "http/policy.h"
+
+enum { MAX_INTERIM = 64 };
+
+static enum proxy_step broken_off(struct upstream *u, const char *when)
+{
+    err_set(&u->x->err, ERR_PROXY_RESET, "%.*s closed the connection %s", STR_FMT(u->backend->authority),
+            when);
+    return PROXY_FAILED;
+}
+
+// A backend cannot plant a session or a login of ours.
+static bool plants_our_cookie(const struct http_field *f)
+{
+    return f->id == FIELD_SET_COOKIE && cookie_sets_prefix(f->value, STR(SESSION_COOKIE));
+}
+
+// The head points into u->in, whose bytes are taken off right after: everything that is kept is copied.
+static bool copy_fields(struct exchange *x, const struct http_response_head *head)
+{
+    for (size_t i = 0; i < head->fields.n; i++) {
+        const struct http_field *f = &head->fields.v[i];
+        // Content-Length is said anew by the engine, which frames the answer.
+        if (f->removed || f->id == FIELD_CONTENT_LENGTH || plants_our_cookie(f)) continue;
+        struct str name = arena_str(x->arena, f->name), value = arena_str(x->arena, f->value);
+        if (!value.p || !http_fields_add(&x->answer, f->id, name, value)) return false;
+    }
+    return true;
+}
+
+static bool pass_head(struct upstream *u, struct http_response_head *head)
+{
+    struct exchange *x = u->x;
+    u->framing = (int)http_response_framing(head, x->req.method);
+    u->left = head->content_length;
+    u->keep = head->keep_alive && u->framing != FRAMING_CLOSE;
+    u->body_done = u->framing == FRAMING_NONE || (u->framing == FRAMING_LENGTH && u->left == 0);
+    chunked_init(&u->chunked);
+    http_scrub_response(&head->fields);
+    if (!copy_fields(x, head)) return false;
+    bool own_hsts = http_fields_get(&x->answer, FIELD_HSTS) != NULL;
+    http_secure_response(&x->answer, x->route->target->secure_headers);
+    if (!own_hsts && host_is_localhost(x->host)) http_fields_remove(&x->answer, FIELD_HSTS); // see answer.c
+    x->status = head->status;
+    x->length = head->content_length;
+    u->head_done = true;
+    buffer_consume(&u->in, head->bytes);
+    return x->engine->head(x);
+}
+
+// Parses heads until the final one; interim answers (1xx) are dropped: the engine has sent its own 100
+// Continue.
+static enum proxy_step take_head(struct upstream *u)
+{
+    struct http_response_head head;
+    struct err err = { 0 };
+    for (;;) {
+        buffer_compact(&u->in);
+        upstream_fill(u);
+        struct str bytes = buffer_str(&u->in);
+        if (bytes.n) u->got_bytes = true;
+        switch (bytes.n ? http_response_parse(bytes.p, bytes.n, &u->scanned, &head, &err) : HTTP_MORE) {
+        case HTTP_BAD: u->x->err = err; return PROXY_FAILED;
+        case HTTP_MORE: return u->eof ? broken_off(u, "before it answered") : PROXY_WAIT;
+        case HTTP_DONE: break;
+        }
+        u->scanned = 0;
+        if (head.status == 101) {
+            err_set(&u->x->err, ERR_UPSTREAM_HEAD, "101 without an upgrade");
+            return PROXY_FAILED;
+        }
+        if (head.status >= 200) break;
+        if (++u->interim > MAX_INTERIM) {
+            err_set(&u->x->err, ERR_UPSTREAM_HEAD, "more than %d interim answers", MAX_INTERIM);
+            return PROXY_FAILED;
+        }
+        buffer_consume(&u->in, head.bytes);
+    }
+    if (pass_head(u, &head)) return PROXY_ENDED;
+    err_set(&u->x->err, ERR_UPSTREAM_HEAD, "the answer's head is too large");
+    return PROXY_FAILED;
+}
+
+// Gives body bytes to the client and takes off what it accepted. False: it has to take more first.
+static bool give(struct upstream *u, struct str data)
+{
+    size_t taken = u->x->engine->write(u->x, data);
+    if (taken) timer_set(&u->worker->loop, &u->timer, u->x->route->target->response_timeout * 1000);
+    buffer_consume(&u->in, taken);
+    return taken == data.n;
+}
+
+static bool move_plain(struct upstream *u)
+{
+    struct str data = buffer_str(&u->in);
+    if (u->framing == FRAMING_LENGTH) {
+        if ((int64_t)data.n > u->left) data.n = (size_t)u->left;
+        size_t before = buffer_used(&u->in);
+        bool all = give(u, data);
+        u->left -= (int64_t)(before - buffer_used(&u->in));
+        if (u->left == 0) u->body_done = true;
+        return all;
+    }
+    return give(u, data);
+}
+
+static bool move_chunked(struct upstream *u, bool *ret_bad)
+{
+    while (buffer_used(&u->in) > 0 && !u->body_done) {
+        struct str in = buffer_str(&u->in), data;
+        struct chunked before = u->chunked;
+        size_t used = 0;
+        struct err err;
+        enum chunked_step step = chunked_decode(&u->chunked, in.p, in.n, &used, &data, &err);
+        if (step == CHUNKED_BAD) {
+            err_set(&u->x->err, ERR_UPSTREAM_HEAD, "chunked coding: %s", err.detail);
+            *ret_bad = true;
+            return false;
+        }
+        if (step != CHUNKED_DATA) {
+            buffer_consume(&u->in, used);
+            u->body_done = step == CHUNKED_DONE;
+            continue;
+        }
+        // The decoder is wound back and then led over just those bytes that the client took.
+        size_t framing = (size_t)(data.p - in.p);
+        size_t taken = u->x->engine->write(u->x, data);
+        u->chunked = before;
+        chunked_decode(&u->chunked, in.p, framing, &used, &(struct str){ 0 }, &err);
+        if (taken) chunked_decode(&u->chunked, in.p + framing, taken, &used, &(struct str){ 0 }, &err);
+        buffer_consume(&u->in, framing + taken);
+        if (taken) timer_set(&u->worker->loop, &u->timer, u->x->route->target->response_timeout * 1000);
+        if (taken < data.n) return false;
+    }
+    return true;
+}
+
+static enum proxy_step move_body(struct upstream *u)
+{
+    size_t moved = 0;
+    while (!u->body_done) {
+        bool bad = false;
+        bool all = u->framing == FRAMING_CHUNKED ? move_chunked(u, &bad) : move_plain(u);
+        if (bad) return PROXY_FAILED;
+        if (u->body_done) break;
+        if (!all) return PROXY_WAIT; // the client's turn: on_writable comes back here
+        if (buffer_used(&u->in) == 0 && u->eof) {
+            if (u->broken || u->framing != FRAMING_CLOSE) return broken_off(u, "in the middle of its answer");
+            u->body_done = true;
+            break;
+        }
+        if (proxy_yields(u, moved)) return PROXY_WAIT;
+        buffer_compact(&u->in);
+        if (!upstream_fill(u) && !u->eof) return PROXY_WAIT; // the backend's turn
+        moved = buffer_used(&u->in);
+    }
+    return PROXY_ENDED;
+}
+
+enum proxy_step proxy_response_pump(struct upstream *u)
+{
+    if (!u->head_done) {
+        enum proxy_step step = take_head(u);
+        if (step != PROXY_ENDED) return step;
+    }
+    return move_body(u);
+}

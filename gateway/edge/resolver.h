@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Addresses of backends. Names are resolved in a thread of its own, again and again; workers only ever copy
+// the last good answer, so a slow name server cannot slow a request.
+#pragma once
+
+#include <sys/socket.h>
+
+#include "gateway/config/config.h"
+
+struct resolver;
+// Resolves literal addresses at once and starts the thread for names (first round before it returns, so that
+// requests right after the start find their backends; a name that does not resolve is tried again every few
+// seconds).
+struct resolver *resolver_start(const struct config *c, struct err *err);
+void resolver_stop(struct resolver *r); // NULL is accepted
+// Any thread, no lock: the address of a backend. False while its name does not resolve.
+bool resolver_address(const struct resolver *r, const struct backend *b, struct sockaddr_storage *ret,
+                      socklen_t *ret_n);

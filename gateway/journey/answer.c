@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "gateway/journey/answer.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/url.h"
+#include "gateway/pages/pages.h"
+#include "http/cookie.h"
+
+void answer_add(struct exchange *x, const char *name, struct str value)
+{
+    if (value.p) http_fields_add(&x->answer, http_field_id(str_c(name)), str_c(name), value);
+}
+
+static void clear_stale_cookie(struct exchange *x)
+{
+    if (!x->stale_cookie) return;
+    x->stale_cookie = false;
+    answer_add(x, "Set-Cookie", cookie_set(x->arena, STR(SESSION_COOKIE), STR(""), SAME_SITE_LAX, 0));
+}
+
+static void send_rest(struct exchange *x)
+{
+    size_t taken = x->engine->write(x, x->body_rest);
+    x->body_rest = str_skip(x->body_rest, taken);
+    if (x->body_rest.n == 0)
+        x->engine->end(x);
+    else
+        x->engine->flush(x);
+}
+
+void answer_body(struct exchange *x, int status, const char *content_type, struct str body)
+{
+    if (arena_failed(x->arena) || !body.p) {
+        // Not even our own page fits into memory: the shortest answer there is.
+        status = 503;
+        body = STR("The gateway is short of memory. Please try again in a moment.\n");
+        content_type = "text/plain; charset=utf-8";
+        x->answer.n = 0;
+    }
+    clear_stale_cookie(x);
+    x->status = status;
+    x->length = (int64_t)body.n;
+    x->on_body = NULL;
+    x->on_writable = send_rest;
+    x->body_rest = body;
+    answer_add(x, "Date", worker_date(x->worker));
+    if (body.n) answer_add(x, "Content-Type", str_c(content_type));
+    // Not for localhost: it would bind every port of a developer's machine.
+    bool hsts = x->secure && !host_is_localhost(x->host);
+    answer_add(x, "Strict-Transport-Security", hsts ? STR("max-age=31536000") : STR_NONE);
+    answer_add(x, "X-Content-Type-Options", STR("nosniff"));
+    if (!x->engine->head(x)) {
+        x->engine->abort(x);
+        return;
+    }
+    send_rest(x);
+}
+
+void answer_redirect(struct exchange *x, struct str url)
+{
+    bool safe = str_eq_c(x->req.method, "GET") || str_eq_c(x->req.method, "HEAD");
+    answer_add(x, "Location", url);
+    answer_add(x, "Cache-Control", STR("no-store"));
+    answer_add(x, "Referrer-Policy", STR("no-referrer"));
+    answer_body(x, url.p ? (safe ? 302 : 303) : 503, "text/plain", url.p ? STR("") : STR_NONE);
+}
+
+static void add_page_headers(struct exchange *x)
+{
+    answer_add(x, "Cache-Control", STR("no-store"));
+    answer_add(x, "Content-Security-Policy", str_c(page_csp));
+    answer_add(x, "Referrer-Policy", STR("no-referrer"));
+    answer_add(x, "X-Frame-Options", STR("DENY"));
+}
+
+void answer_page(struct exchange *x, int status, struct str html)
+{
+    add_page_headers(x);
+    answer_body(x, status, "text/html; charset=utf-8", html);
+}
+
+static struct str where_to_log_in(struct exchange *x)
+{
+    const struct shared *s = x->worker->shared;
+    if (x->err.code != ERR_POLICY_LOGIN) return STR_NONE;
+    return arena_printf(x->arena, "%.*s/.sallyport/login", STR_FMT(s->login_origin));
+}
+
+void answer_error(struct exchange *x, struct str retry)
+{
+    int status = err_status(x->err.code);
+    struct page_common common = {
+        .site_name = x->worker->shared->config->site_name,
+        .host = x->host,
+        .request_id = str_c(x->request_id),
+        .user = x->has_session ? identity_label(&x->session.identity) : STR_NONE,
+    };
+    struct page_error page = {
+        .status = status,
+        .title = str_c(page_title(status)),
+        .sentence = str_c(err_text(x->err.code)),
+        .retry_href = retry,
+        .retry_label = STR("Try again"),
+        .reason = str_c(err_name(x->err.code)),
+    };
+    if (x->err.code == ERR_POLICY_DENIED) {
+        page.requirement = policy_requirements(x->arena, x->route);
+        page.offer_sign_out = true;
+        page.reason = str_c(reason_name(x->decision.reason));
+    }
+    if (status == 503) answer_add(x, "Retry-After", STR("5"));
+    if (x->navigation) {
+        answer_page(x, status, page_error(x->arena, &common, &page));
+        return;
+    }
+    add_page_headers(x);
+    struct str json = page_error_json(x->arena, &page, common.request_id, where_to_log_in(x));
+    answer_body(x, status, "application/json", json);
+}
+
+void answer_failure(struct exchange *x, enum err_code code, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    x->err.code = code;
+    vsnprintf(x->err.detail, sizeof x->err.detail, fmt, ap);
+    va_end(ap);
+    answer_error(x, STR_NONE);
+}

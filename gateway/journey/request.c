@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "gateway/journey/request.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "gateway/edge/proxy.h"
+#include "gateway/journey/answer.h"
+#include "gateway/journey/endpoints.h"
+#include "gateway/journey/identity_headers.h"
+#include "gateway/journey/login.h"
+#include "http/cookie.h"
+#include "http/policy.h"
+
+static enum phase_result normalise(struct exchange *x);
+static enum phase_result scrub(struct exchange *x);
+static enum phase_result redirect_plain(struct exchange *x);
+static enum phase_result route(struct exchange *x);
+static enum phase_result load_session(struct exchange *x);
+static enum phase_result decide(struct exchange *x);
+static enum phase_result answer(struct exchange *x);
+static enum phase_result identity(struct exchange *x);
+static enum phase_result forward(struct exchange *x);
+
+const struct phase request_phases[] = {
+    { "normalise", normalise },  // one canonical host and path; ambiguous ones are refused
+    { "scrub", scrub },          // hop-by-hop, identity and forwarding fields go, on every path
+    { "plain", redirect_plain }, // a listener without TLS only redirects
+    { "route", route },          // matched once
+    { "session", load_session }, // cookie -> session
+    { "decide", decide },        // DENY, LOGIN, ALLOW
+    { "answer", answer },        // own endpoints, and every verdict but ALLOW
+    { "identity", identity },    // who they are, for the application
+    { "proxy", forward },        // to a backend
+};
+const size_t request_phase_count = sizeof request_phases / sizeof *request_phases;
+
+void exchange_run(struct exchange *x)
+{
+    for (;;) {
+        enum phase_result result = request_phases[x->phase].run(x);
+        if (result != PHASE_NEXT) return; // DONE: x may be gone
+        x->phase++;
+    }
+}
+
+static enum phase_result refused(struct exchange *x)
+{
+    answer_error(x, STR_NONE);
+    return PHASE_DONE;
+}
+
+static enum phase_result normalise(struct exchange *x)
+{
+    struct err err = { 0 };
+    uint16_t port;
+    x->navigation = http_is_navigation(&x->req);
+    if (!http_host_parse(x->arena, x->req.host, &x->host, &port, &err) ||
+        !http_target_parse(x->arena, x->req.path_query, &x->target, &err)) {
+        x->err = err;
+        return refused(x);
+    }
+    if (str_eq_nocase(x->req.method, STR("TRACE"))) {
+        // RFC 9110 section 9.3.8: the answer would show the visitor what only the application may see.
+        answer_failure(x, ERR_METHOD_NOT_ALLOWED, "TRACE is not passed on");
+        return PHASE_DONE;
+    }
+    return PHASE_NEXT;
+}
+
+static enum phase_result scrub(struct exchange *x)
+{
+    http_scrub_request(&x->req.fields, false);
+    return PHASE_NEXT;
+}
+
+static bool known_host(const struct config *c, struct str host)
+{
+    return str_eq(host, c->login_host) || route_has_host(&c->routes, host);
+}
+
+static enum phase_result redirect_plain(struct exchange *x)
+{
+    if (x->secure) return PHASE_NEXT;
+    const struct config *c = x->worker->shared->config;
+    if (!known_host(c, x->host)) {
+        answer_failure(x, ERR_WRONG_HOST, "no route for this host");
+        return PHASE_DONE;
+    }
+    struct str origin = config_origin(x->arena, c, x->host);
+    bool query = x->target.query.p != NULL;
+    answer_redirect(x, arena_printf(x->arena, "%.*s%.*s%s%.*s", STR_FMT(origin), STR_FMT(x->target.path),
+                                    query ? "?" : "", STR_FMT(x->target.query)));
+    return PHASE_DONE;
+}
+
+static enum phase_result route(struct exchange *x)
+{
+    const struct config *c = x->worker->shared->config;
+    if (!known_host(c, x->host)) {
+        answer_failure(x, ERR_WRONG_HOST, "no route for this host");
+        return PHASE_DONE;
+    }
+    x->own = path_has_prefix(x->target.path, STR("/.sallyport"));
+    if (!x->own) x->route = route_match(&c->routes, x->host, x->target.path);
+    return PHASE_NEXT;
+}
+
+static void touch_done(struct store_op *op)
+{
+    free(op);
+}
+
+// The store learns of use now and then, not with every request.
+static void touch_session(struct exchange *x)
+{
+    int64_t idle = x->worker->shared->config->session_idle;
+    int64_t every = idle / 16 < 60 ? idle / 16 : 60;
+    int64_t now = x->worker->loop.now;
+    if (now - x->session.last_seen <= every) return;
+    struct store_op *op = calloc(1, sizeof *op);
+    if (!op) return; // the next request tries again
+    *op = (struct store_op){ .kind = STORE_SESSION_TOUCH, .now = now, .done = touch_done };
+    for (size_t i = 0; i < SESSION_ID_BYTES; i++) op->id[i] = x->session.id[i];
+    store_submit(x->worker->shared->store, op);
+}
+
+// An operator who takes a provider out of the configuration takes its word out of force, at once.
+static bool provider_known(const struct exchange *x, struct err *err)
+{
+    struct str key = x->session.identity.provider;
+    return config_provider(x->worker->shared->config, key) ||
+           err_set(err, ERR_SESSION_EXPIRED, "the provider '%.*s' is configured no more", STR_FMT(key));
+}
+
+// No cookie, a bad one and an ended session all mean the same: nobody is logged in. A store error means 503.
+static enum phase_result load_session(struct exchange *x)
+{
+    struct str cookie = cookie_get(&x->req.fields, STR(SESSION_COOKIE));
+    if (!cookie.p) return PHASE_NEXT;
+    const struct shared *s = x->worker->shared;
+    uint8_t id[SESSION_ID_BYTES];
+    struct err err = { 0 };
+    bool ok = session_cookie_check(x->arena, &s->keys, x->host, cookie, id, &err) &&
+              store_session(x->worker->reader, x->arena, id, &x->session, &err) &&
+              session_alive(&x->session, s->config->session_idle, x->worker->loop.now, &err) &&
+              provider_known(x, &err);
+    if (ok) {
+        x->has_session = true;
+        touch_session(x);
+        return PHASE_NEXT;
+    }
+    if (err.code == ERR_STORE || err.code == ERR_NO_MEMORY || err.code == ERR_INTERNAL ||
+        err.code == ERR_CRYPTO) {
+        x->err = err;
+        return refused(x);
+    }
+    log_failure(LOG_DEBUG, "session", &err);
+    x->stale_cookie = true;
+    return PHASE_NEXT;
+}
+
+static enum phase_result decide(struct exchange *x)
+{
+    if (x->own) return PHASE_NEXT;
+    const struct identity *id = x->has_session ? &x->session.identity : NULL;
+    x->decision = policy_decide(x->route, id, x->req.method, x->target.path);
+    struct worker_metrics *m = &x->worker->metrics;
+    switch (x->decision.verdict) {
+    case VERDICT_ALLOW: metric_add(&m->decisions_allow_total, 1); break;
+    case VERDICT_LOGIN: metric_add(&m->decisions_login_total, 1); break;
+    case VERDICT_STEP_UP:
+    case VERDICT_DENY: metric_add(&m->decisions_deny_total, 1); break;
+    }
+    return PHASE_NEXT;
+}
+
+static enum phase_result answer(struct exchange *x)
+{
+    if (x->own) {
+        endpoints_serve(x);
+        return PHASE_WAIT; // or done: x is not touched again
+    }
+    switch (x->decision.verdict) {
+    case VERDICT_ALLOW: return PHASE_NEXT;
+    case VERDICT_LOGIN: login_require(x); return PHASE_DONE;
+    case VERDICT_STEP_UP:
+    case VERDICT_DENY: break;
+    }
+    bool front_page = str_eq(x->host, x->worker->shared->config->login_host) && str_eq_c(x->target.path, "/");
+    if (!x->route && front_page)
+        answer_redirect(x, STR("/.sallyport/"));
+    else if (!x->route)
+        answer_failure(x, ERR_POLICY_NO_ROUTE, "no route for this path");
+    else
+        answer_failure(x, ERR_POLICY_DENIED, "%s", reason_text(x->decision.reason));
+    return PHASE_DONE;
+}
+
+static enum phase_result identity(struct exchange *x)
+{
+    const struct identity *id = x->has_session ? &x->session.identity : NULL;
+    // A public page is for everyone, but only a login that counts on this route says who this one is.
+    if (id && !route_takes_provider(x->route, id->provider)) id = NULL;
+    if (!cookie_strip(x->arena, &x->req.fields, STR(SESSION_COOKIE)) ||
+        !identity_headers_set(x->arena, &x->req.fields, x->route->target->identity, id)) {
+        answer_failure(x, ERR_TOO_LARGE, "the request does not fit once the identity is added");
+        return PHASE_DONE;
+    }
+    return PHASE_NEXT;
+}
+
+static enum phase_result forward(struct exchange *x)
+{
+    // The one place that forwards; everything but an explicit ALLOW on a matched route has been answered
+    // above.
+    if (!x->route || x->decision.verdict != VERDICT_ALLOW) abort();
+    proxy_start(x);
+    return PHASE_WAIT;
+}
