@@ -60,7 +60,8 @@ struct exchange {
     const struct route *route;
     struct session session; // valid when has_session
     bool has_session;
-    bool stale_cookie; // a session cookie that is not good any more: cleared with the answer
+    bool stale_cookie;         // a session cookie that is not good any more: cleared with the answer
+    enum err_code session_end; // why the cookie that came is good for nothing; ERR_NONE otherwise
     struct decision decision;
     struct err err; // why the answer is a refusal; ERR_NONE otherwise
 

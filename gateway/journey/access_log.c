@@ -21,13 +21,13 @@ static void log_decision(struct log_line *l, const struct exchange *x)
         log_str(l, "route", x->route->host);
         if (x->decision.rule_number) log_int(l, "rule", (int64_t)x->decision.rule_number);
     }
-    if (x->err.code != ERR_NONE) {
-        log_err(l, &x->err);
-        if (x->decision.reason != REASON_NONE && x->decision.verdict != VERDICT_ALLOW)
-            log_c(l, "decision", reason_name(x->decision.reason));
-    } else if (x->decision.reason != REASON_NONE) {
+    bool by_policy = x->err.code == ERR_NONE || x->err.code == ERR_POLICY_DENIED ||
+                     x->err.code == ERR_POLICY_LOGIN || x->err.code == ERR_POLICY_NO_ROUTE;
+    if (by_policy && x->decision.reason != REASON_NONE)
         log_c(l, "reason", reason_name(x->decision.reason));
-    }
+    else if (x->err.code != ERR_NONE)
+        log_err(l, &x->err);
+    if (x->session_end != ERR_NONE) log_c(l, "session", err_name(x->session_end));
 }
 
 void access_log(const struct exchange *x)

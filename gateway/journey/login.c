@@ -202,6 +202,21 @@ struct str login_redirect_uri(struct arena *a, const struct shared *s, const str
     return arena_printf(a, "%.*s/.sallyport/oidc/%.*s/callback", STR_FMT(s->login_origin), STR_FMT(p->key));
 }
 
+// A login for another host has to begin there, where the browser gets the cookie that the ticket is bound to:
+// a link to the login host without that binding leads there first.
+static bool begin_at_target(struct exchange *x, const struct login_query *q)
+{
+    struct url u;
+    struct err err;
+    if (q->binding.p || !url_parse(x->arena, q->target, &u, &err)) return false;
+    if (str_eq(u.host, x->worker->shared->config->login_host)) return false;
+    struct str origin = url_origin(x->arena, &u);
+    struct str url = arena_printf(x->arena, "%.*s/.sallyport/login", STR_FMT(origin));
+    url = url_with_param(x->arena, url, "rd", q->target);
+    answer_redirect(x, q->provider.p ? url_with_param(x->arena, url, "idp", q->provider) : url);
+    return true;
+}
+
 // Logged in already with a provider that counts: no second prompt, only a ticket.
 static bool single_sign_on(struct exchange *x, const struct login_query *q)
 {
@@ -244,7 +259,7 @@ void login_begin(struct exchange *x)
         send_to_login_host(x, q.target, q.provider);
         return;
     }
-    if (single_sign_on(x, &q)) return;
+    if (begin_at_target(x, &q) || single_sign_on(x, &q)) return;
     const struct provider *p = chosen_provider(x, &q, &err);
     if (p) {
         start_login(x, &q, p);

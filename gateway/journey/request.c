@@ -155,7 +155,7 @@ static enum phase_result load_session(struct exchange *x)
         x->err = err;
         return refused(x);
     }
-    log_failure(LOG_DEBUG, "session", &err);
+    x->session_end = err.code;
     x->stale_cookie = true;
     return PHASE_NEXT;
 }

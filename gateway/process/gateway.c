@@ -26,14 +26,14 @@ struct gateway {
 
 static bool make_tls(struct gateway *g, struct err *err)
 {
-    static const char *const alpn[] = { "http/1.1" };
+    static const char *const alpn[] = { "http/1.1", "http/1.0" };
     const struct config *c = g->setup->config;
     g->shared.tls = arena_array(g->arena, c->nlisteners, sizeof *g->shared.tls);
     if (!g->shared.tls) return err_set(err, ERR_NO_MEMORY, "TLS");
     for (size_t i = 0; i < c->nlisteners; i++) {
         const struct listener *l = &c->listeners[i];
         if (!l->tls) continue;
-        g->shared.tls[i] = tls_server_new(l->certificates, l->ncertificates, alpn, 1, err);
+        g->shared.tls[i] = tls_server_new(l->certificates, l->ncertificates, alpn, 2, err);
         if (!g->shared.tls[i]) return false;
     }
     return true;
@@ -150,6 +150,7 @@ int gateway_run(const struct gateway_setup *setup)
     } while (sigwait(&stop, &which) != 0 ||
              which == SIGINT); // Ctrl-C reaches the supervisor, which sends SIGTERM
     __atomic_store_n(&g.draining, true, __ATOMIC_RELEASE);
+    if (g.ops) ops_quiesce(g.ops); // a successor may share its socket and is the one to ask now
     for (size_t i = 0; i < g.nworkers; i++) worker_drain(&g.workers[i]);
     log_message(LOG_INFO, "gateway.drain", "finishing the requests under way");
     shut_down(&g);

@@ -10,8 +10,6 @@ enum { LISTEN_BACKLOG = 4096 };
 // A listening TCP socket: non-blocking, close-on-exec, "[::]" serves IPv4 too. -1 and ERR_FILE with address
 // and cause.
 int listen_tcp(struct str host, uint16_t port, struct err *err);
-// "127.0.0.1:9090" or "unix:/path"; a stale socket file is replaced. Only loopback addresses are accepted.
-int listen_operations(struct str address, struct err *err);
 
 // Sockets by what they are bound to, so that a reload keeps those that stay.
 struct bound {

@@ -99,7 +99,7 @@ describe('SAML login', () => {
   it('a user whom the policy does not allow gets a page that says what was asked', async () => {
     const seen = stage.backend.seen.length;
     const client = new Client();
-    const res = await assertReason(gateway, 'policy.denied', () => samlLogin(client, stage.url('staff.test', '/'), 'bob'));
+    const res = await assertReason(gateway, 'policy.no_rule', () => samlLogin(client, stage.url('staff.test', '/'), 'bob'));
     assertStatus(res, 403);
     assert.match(res.body, /staff/, 'what the rule asks for');
     assert.doesNotMatch(res.body, /ann@example|admins/, 'nothing about others');
