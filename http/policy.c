@@ -110,9 +110,12 @@ static bool is_prefetch(const struct http_fields *f)
 bool http_is_navigation(const struct http_request_head *head)
 {
     const struct http_fields *f = &head->fields;
-    if (!str_eq(head->method, STR("GET")) && !str_eq(head->method, STR("HEAD"))) return false;
-    if (head->upgrade || http_fields_get(f, FIELD_X_REQUESTED_WITH) || is_prefetch(f)) return false;
     struct str mode = http_fields_value(f, FIELD_SEC_FETCH_MODE);
+    bool get = str_eq(head->method, STR("GET")) || str_eq(head->method, STR("HEAD"));
+    // A form that a page sends. Scripts use the same method, so here the browser must say so.
+    bool form = str_eq(head->method, STR("POST")) && mode.p;
+    if (!get && !form) return false;
+    if (head->upgrade || http_fields_get(f, FIELD_X_REQUESTED_WITH) || is_prefetch(f)) return false;
     if (mode.p && !str_eq(mode, STR("navigate"))) return false;
     return accepts_html(http_fields_value(f, FIELD_ACCEPT));
 }

@@ -27,7 +27,7 @@ void http_secure_response(struct http_fields *f, enum secure_headers level);
 // client is "unknown". Absent when out of memory or when one of the values has control bytes.
 struct str http_forwarded(struct arena *a, struct str client, struct str host, bool https);
 
-// Whether the request is a page navigation of a browser: GET or HEAD, accepts text/html, Sec-Fetch-Mode
-// navigate when sent, no X-Requested-With, no prefetch (Sec-Purpose), no upgrade. Only these are sent to a
-// login; the others get 401 and JSON.
+// Whether the request is a page navigation of a browser: GET or HEAD, or the POST of a form (Sec-Fetch-Mode
+// must be there then); accepts text/html, Sec-Fetch-Mode navigate when sent, no X-Requested-With, no prefetch
+// (Sec-Purpose), no upgrade. Only these are sent to a login; the others get 401 and JSON.
 bool http_is_navigation(const struct http_request_head *head);

@@ -206,5 +206,6 @@ static void acs_form(struct exchange *x, const struct form *form)
 void login_saml_acs(struct exchange *x, const struct provider *p)
 {
     (void)p;
+    x->navigation = true; // a page's form, whatever the browser's age: what goes wrong is told to a person
     form_body_read(x, acs_form);
 }

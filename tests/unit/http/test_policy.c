@@ -257,7 +257,10 @@ static void test_navigation(void **state)
     const char *browser = "Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\nSec-Fetch-Mode: navigate";
     assert_true(navigates("GET", browser, false));
     assert_true(navigates("HEAD", "Accept: */*;q=0.1, TEXT/HTML ; level=1", false));
-    assert_false(navigates("POST", browser, false));
+    assert_true(navigates("POST", browser, false));
+    assert_false(navigates("POST", "Accept: text/html", false)); // perhaps a script
+    assert_false(navigates("POST", "Accept: text/html\nSec-Fetch-Mode: cors", false));
+    assert_false(navigates("PUT", browser, false));
     assert_false(navigates("get", browser, false));
     assert_false(navigates("GET", browser, true));
     assert_false(navigates("GET", "", false));
