@@ -101,7 +101,9 @@ static bool replay_unused(struct write *w, const struct replay_key *key, int64_t
         return store_fail(w->s, err, rc, "looking for a replay");
     }
     if (value.n == 8 && store_get_int((const uint8_t *)value.p) < now) return true;
-    return err_set(err, ERR_LOGIN_REPLAY, "%.*s was used before", STR_FMT(key->key));
+    // The kind alone: the rest may be a login's state, which has no place in a log.
+    struct str kind = str_take(key->key, str_find(key->key, ':'));
+    return err_set(err, ERR_LOGIN_REPLAY, "this %.*s was used before", STR_FMT(kind));
 }
 
 static int replay_remember(struct write *w, const struct hash *hash, int64_t until)

@@ -76,6 +76,18 @@ static void test_replay_is_refused_and_creates_nothing(void **state)
     assert_int_equal(rig_count(f), 2);
 }
 
+// Why a login was refused goes to the log, its state does not.
+static void test_replay_is_told_without_the_state(void **state)
+{
+    struct fixture *f = *state;
+    struct store_op op = rig_login(f, 1, STR("state:planted-secret"), LATER);
+    assert_int_equal(rig_run(f->store, &op), ERR_NONE);
+    op = rig_login(f, 2, STR("state:planted-secret"), LATER);
+    assert_int_equal(rig_run(f->store, &op), ERR_LOGIN_REPLAY);
+    assert_null(strstr(op.err.detail, "planted"));
+    assert_non_null(strstr(op.err.detail, "state"));
+}
+
 static void test_replay_key_is_remembered_until_its_time(void **state)
 {
     struct fixture *f = *state;
@@ -244,6 +256,7 @@ int main(void)
         TEST(test_session_is_found),
         TEST(test_touch_moves_last_seen_forward_only),
         TEST(test_replay_is_refused_and_creates_nothing),
+        TEST(test_replay_is_told_without_the_state),
         TEST(test_replay_key_is_remembered_until_its_time),
         TEST(test_replaced_session_is_gone),
         TEST(test_ticket_is_good_once_and_in_time),
