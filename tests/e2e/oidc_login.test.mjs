@@ -98,7 +98,7 @@ describe('OpenID Connect login', () => {
     assertStatus(await oidcLogin(bob, at('basic'), 'bob'), 200);
     assert.equal((await echo(bob, at('basic'))).headers['x-sallyport-groups'], 'guests');
     const dora = new Client();
-    assertStatus(await assertReason(gateway, 'policy.no_rule', () => oidcLogin(dora, at('basic'), 'dora')), 403);
+    assertStatus(await assertReason(gateway, 'policy.groups_unknown', () => oidcLogin(dora, at('basic'), 'dora')), 403);
   });
 
   it('an unverified e-mail address counts for nothing', async () => {
