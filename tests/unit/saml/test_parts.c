@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <libxml/parser.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "saml/mapping.h"
@@ -181,12 +182,33 @@ static void test_mapping_table(void **state)
             assert_false(!strcmp(names[i].name, names[k].name) && !strcmp(names[i].field, names[k].field));
 }
 
+// The operators' page names every attribute that is understood, under its field.
+static void test_the_manual_names_every_attribute(void **state)
+{
+    (void)state;
+    static char text[64 * 1024];
+    FILE *f = fopen(VECTOR_DIR "/../../../docs/identity-providers.md", "r");
+    assert_non_null(f);
+    assert_in_range(fread(text, 1, sizeof text - 1, f), 1, sizeof text - 2);
+    fclose(f);
+    size_t n;
+    const struct saml_default_name *names = saml_default_names(&n);
+    for (size_t i = 0; i < n; i++) {
+        char row[32], quoted[256];
+        snprintf(row, sizeof row, "\n| %s |", names[i].field);
+        snprintf(quoted, sizeof quoted, "`%s`", names[i].name);
+        char *start = strstr(text, row), *end = start ? strchr(start + 1, '\n') : NULL;
+        char *hit = start ? strstr(start, quoted) : NULL;
+        if (!hit || hit > end) fail_msg("%s: %s", names[i].field, names[i].name);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_times),         cmocka_unit_test(test_attributes_are_bounded),
         cmocka_unit_test(test_documents),     cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_mapping_table),
+        cmocka_unit_test(test_mapping_table), cmocka_unit_test(test_the_manual_names_every_attribute),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
