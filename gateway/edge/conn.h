@@ -50,6 +50,8 @@ struct conn {
 
 // Accepts one connection: makes the struct and starts the handshake. Closes fd when that fails.
 void conn_open(struct worker *w, size_t listener, int fd, const struct sockaddr *peer);
+// For sockets to clients and to backends.
+void tcp_options(int fd);
 // Reads what is there into `in` (up to its room). False when nothing was added.
 bool conn_fill(struct conn *c);
 // Sends what is in `out`. True when it is empty afterwards.

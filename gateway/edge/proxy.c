@@ -97,6 +97,15 @@ static void end(struct upstream *u)
     x->engine->end(x);
 }
 
+// The backend's clock starts again whenever it takes something.
+void proxy_flush(struct upstream *u)
+{
+    size_t before = buffer_used(&u->out);
+    upstream_flush(u);
+    if (buffer_used(&u->out) < before)
+        timer_set(&u->worker->loop, &u->timer, u->x->route->target->response_timeout * 1000);
+}
+
 void proxy_run(struct upstream *u)
 {
     struct exchange *x = u->x;
@@ -106,7 +115,7 @@ void proxy_run(struct upstream *u)
         fail(x);
         return;
     }
-    upstream_flush(u);
+    proxy_flush(u);
     switch (proxy_response_pump(u)) {
     case PROXY_WAIT: x->engine->flush(x); return;
     case PROXY_ENDED: end(u); return;

@@ -19,6 +19,8 @@ enum { PROXY_BURST = 512 * 1024 }; // bytes moved for one exchange before the ot
 bool proxy_yields(struct upstream *u, size_t moved);
 // Composes the request's head into u->out. False: it does not fit.
 bool proxy_request_head(struct exchange *x, struct upstream *u);
+// Sends what the backend takes.
+void proxy_flush(struct upstream *u);
 // Moves body bytes from the client to u->out while there is room.
 void proxy_request_pump(struct upstream *u);
 enum proxy_step { PROXY_WAIT, PROXY_ENDED, PROXY_FAILED }; // FAILED: x->err says why

@@ -98,7 +98,7 @@ void proxy_request_pump(struct upstream *u)
     struct exchange *x = u->x;
     size_t moved = 0;
     while (!u->request_done && !u->broken && !proxy_yields(u, moved)) {
-        upstream_flush(u);
+        proxy_flush(u);
         if (!buffer_take(&u->out)) {
             u->broken = true;
             return;
@@ -111,7 +111,6 @@ void proxy_request_pump(struct upstream *u)
         if (data.n) {
             put_body(u, data);
             x->engine->body_consume(x, data.n);
-            timer_set(&u->worker->loop, &u->timer, x->route->target->response_timeout * 1000);
         }
         if (x->body_done) {
             if (x->req.chunked) put(u, STR("0\r\n\r\n"));

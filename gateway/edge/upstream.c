@@ -3,11 +3,12 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "gateway/edge/conn.h"
 
 enum { POOL_MAX = 64, POOL_IDLE_MS = 30 * 1000, AVOID_MS = 5 * 1000 };
 
@@ -162,8 +163,7 @@ static struct upstream *connect_new(struct upstream_pool *pool, struct exchange 
                             .state = UPSTREAM_CONNECTING,
                             .in.pool = &w->upstream_buffers,
                             .out.pool = &w->upstream_buffers };
-    int one = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    tcp_options(fd);
     if (connect(fd, (struct sockaddr *)&address, n) != 0 && errno != EINPROGRESS) goto fail;
     if (!loop_add(&w->loop, &u->io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) goto fail;
     attach(u, x);
