@@ -143,7 +143,7 @@ int edge_teardown(void **state)
         worker_stop(e->worker);
         pthread_join(e->worker->thread, NULL);
     }
-    worker_close(e->worker);
+    if (e->worker->reader) worker_close(e->worker);
     store_close(e->shared.store);
     worker_done(e->worker);
     resolver_stop(e->shared.resolver);
@@ -274,7 +274,7 @@ void client_open(struct edge *e, struct client *c)
 
 void client_open_small(struct edge *e, struct client *c)
 {
-    open_with_window(e, c, 4096);
+    open_with_window(e, c, 32768);
 }
 
 bool client_try_send_n(struct client *c, const char *p, size_t n)
@@ -314,6 +314,12 @@ bool client_await(struct client *c, const char *text)
     while (!memmem(c->in, c->n, text, strlen(text)))
         if (!read_some(c)) return false;
     return true;
+}
+
+void client_await_bytes(struct client *c, size_t n)
+{
+    while (c->n < n)
+        if (!read_some(c)) fail_msg("only %zu bytes of %zu came", c->n, n);
 }
 
 void client_expect(struct client *c, const char *text)

@@ -50,6 +50,7 @@ bool client_try_send_n(struct client *c, const char *p, size_t n);
 // Reads until `text` has arrived. False: the connection ended, or nothing came for RIG_WAIT_MS.
 bool client_await(struct client *c, const char *text);
 void client_expect(struct client *c, const char *text); // fails the test when it does not come
+void client_await_bytes(struct client *c, size_t n);
 void client_read_to_end(struct client *c);
 void client_forget(struct client *c); // what was received so far
 int client_count(const struct client *c, const char *text);
