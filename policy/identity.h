@@ -39,8 +39,8 @@ struct strlist identity_claim(const struct identity *id, struct str name);
 // '@' and both parts are not empty.
 struct str email_domain(struct str email);
 
-// The address when the provider vouches for it. Whoever may write any address into an account could else be anybody to an
-// application that knows people by theirs.
+// The address when the provider vouches for it. Whoever may write any address into an account could else be
+// anybody to an application that knows people by theirs.
 struct str identity_email(const struct identity *id);
 
 // For pages, logs and headers: username, else verified email, else subject.

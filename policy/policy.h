@@ -58,8 +58,8 @@ void route_table_sort(struct route_table *t);
 const struct route *route_match(const struct route_table *t, struct str host, struct str path);
 // Whether any route has this (canonical) host.
 bool route_has_host(const struct route_table *t, struct str host);
-// Whether logins at `provider` count on this route. Where one does not, the visitor is nobody: neither a decision nor the
-// application may hear of that identity.
+// Whether logins at `provider` count on this route. Where one does not, the visitor is nobody: neither a
+// decision nor the application may hear of that identity.
 bool route_takes_provider(const struct route *route, struct str provider);
 // `path` lies under `prefix` at a segment boundary.
 bool path_has_prefix(struct str path, struct str prefix);
