@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What another site, another visitor or another provider could try between a browser and its session.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import { Client, request } from './rig/http.mjs';
+import { Client, forms, request } from './rig/http.mjs';
 import {
-  assertRefused, assertStatus, cloneClient, echo, oidcCallback, oidcLogin, oidcUntilCode, samlLogin, samlPost, samlUntilResponse,
-  sessionOf, setsSession,
+  assertReason, assertRefused, assertStatus, cloneClient, echo, isAcs, oidcCallback, oidcLogin, oidcUntilCode, samlLogin, samlPost,
+  samlUntilResponse, sessionOf, setsSession,
 } from './rig/journey.mjs';
 import { LOGIN, Stage } from './rig/stage.mjs';
 
@@ -16,7 +17,7 @@ describe('attacks on logins', () => {
   let gateway;
   before(async () => {
     stage = await Stage.start('attacks', {
-      saml: { corp: {} },
+      saml: { corp: {}, uns: { same: 'corp', provider: { allow_unsolicited: true } } },
       oidc: { op: {}, other: {} },
       routes: (s) => [
         { host: 'mixed.test', backends: [s.backend.url], policy: 'partly', providers: ['op'] },
@@ -105,6 +106,31 @@ describe('attacks on logins', () => {
     const size = [...client.cookies(LOGIN)].reduce((n, [name, c]) => n + name.length + c.value.length + 3, 0);
     assert.ok(size <= 16 * 1024, `${size} bytes of cookies`);
     assertStatus(await oidcLogin(client, loginFrom('members.test', 'op', members()), 'ann'), 200);
+  });
+
+  it('where logins may begin at the provider, an answer to somebody else\'s request is refused all the same', async () => {
+    const attacker = new Client();
+    const form = await samlUntilResponse(attacker, loginFrom('members.test', 'uns', members()), 'ann');
+    const victim = new Client();
+    assertRefused(await assertReason(gateway, 'saml.in_response_to', () => samlPost(victim, form)), 400);
+    assertRefused(await samlPost(new Client(), { ...form, fields: { SAMLResponse: form.fields.SAMLResponse } }), 400);
+    assertStatus(await attacker.follow(await samlPost(attacker, form)), 200, 'in the browser that asked');
+  });
+
+  it('a login that begins at the provider leads to our own page, once', async () => {
+    const client = new Client();
+    const entity = /entityID="([^"]+)"/.exec(readFileSync(stage.spFile, 'utf8'))[1];
+    const query = new URLSearchParams({ spentityid: entity, ConsumerURL: stage.acs('uns'), RelayState: 'https://evil.test/' });
+    const page = await client.open(`${stage.saml.uns.base}/saml2/idp/SSOService.php?${query}`);
+    const signed = await client.follow(await client.submit(forms(page).find((f) => 'username' in f.fields), { username: 'ann', password: 'ann-pw' }));
+    const form = forms(signed).find((f) => isAcs(f.action));
+    assert.equal(form.action, stage.acs('uns'));
+    const other = { ...form, action: stage.acs('corp') };
+    assertRefused(await samlPost(new Client(), other), 400, 'where it is not allowed');
+    const res = await samlPost(client, form);
+    assert.equal(res.headers.location, stage.url(LOGIN, '/.sallyport/'));
+    assert.ok(setsSession(res));
+    assertRefused(await assertReason(gateway, 'login.replay', () => samlPost(new Client(), form)), 400);
   });
 
   it('of two answers at the same moment one makes a session', async () => {
