@@ -89,6 +89,27 @@ describe('attacks on logins', () => {
     assert.equal(sessionOf(fresh, 'blog.test'), undefined);
   });
 
+  it('a ticket of one host is worth nothing on another, even with the cookie that it is bound to', async () => {
+    const client = await signedIn('ann');
+    const ticket = (await client.open(blog(), isEnter)).location;
+    const elsewhere = new Client();
+    elsewhere.jar.set('members.test', new Map(client.jar.get('blog.test')));
+    assert.ok(elsewhere.cookies('members.test').has('__Host-sallyport-enter'));
+    assertRefused(await elsewhere.get(ticket.replace('blog.test', 'members.test')), 400, 'another host');
+    assert.equal(sessionOf(elsewhere, 'members.test'), undefined);
+  });
+
+  it('a ticket of a session that has ended brings nobody in', async () => {
+    const client = await signedIn('ann');
+    const ticket = (await client.open(blog(), isEnter)).location;
+    const out = await client.post(members('/.sallyport/logout'), {}, { 'Sec-Fetch-Site': 'same-origin' });
+    assertStatus(out, 200);
+    await client.get(ticket);
+    await assertOutside(client, blog());
+    const res = await client.open(blog());
+    assert.equal(new URL(res.url).hostname, LOGIN, 'a new login is needed');
+  });
+
   it('a frame of another site starts no login', async () => {
     for (const dest of ['iframe', 'frame', 'embed', 'object', 'fencedframe']) {
       const client = new Client();
