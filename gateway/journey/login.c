@@ -217,11 +217,23 @@ static bool begin_at_target(struct exchange *x, const struct login_query *q)
     return true;
 }
 
+static bool from_another_site(const struct exchange *x)
+{
+    return str_eq_c(http_fields_value(&x->req.fields, FIELD_SEC_FETCH_SITE), "cross-site");
+}
+
+// Another account was asked for. Only the visitor may ask: a link on another site that trades the session for
+// one with their account at another provider would be a login in their name.
+static bool wants_another_account(const struct exchange *x, const struct login_query *q)
+{
+    return q->provider.p && !str_eq(q->provider, x->session.identity.provider) && !from_another_site(x);
+}
+
 // Logged in already with a provider that counts: no second prompt, only a ticket.
 static bool single_sign_on(struct exchange *x, const struct login_query *q)
 {
     if (!x->has_session || !provider_counts(q, x->session.identity.provider)) return false;
-    if (q->provider.p && !str_eq(q->provider, x->session.identity.provider)) return false;
+    if (wants_another_account(x, q)) return false;
     struct login_job *j = login_job_new(x);
     if (!j) return true;
     j->state.target = arena_str(j->arena, q->target);
@@ -237,8 +249,7 @@ static bool single_sign_on(struct exchange *x, const struct login_query *q)
 static bool framed_by_another_site(const struct exchange *x)
 {
     struct str dest = http_fields_value(&x->req.fields, FIELD_SEC_FETCH_DEST);
-    struct str site = http_fields_value(&x->req.fields, FIELD_SEC_FETCH_SITE);
-    return dest.p && !str_eq_c(dest, "document") && site.p && str_eq_c(site, "cross-site");
+    return dest.p && !str_eq_c(dest, "document") && from_another_site(x);
 }
 
 void login_begin(struct exchange *x)

@@ -110,6 +110,14 @@ describe('attacks on logins', () => {
     assert.equal(new URL(res.url).hostname, LOGIN, 'a new login is needed');
   });
 
+  it('a link on another site does not trade a session for one at another provider', async () => {
+    const client = await signedIn('ann');
+    const b = new URL((await client.get(loginFrom('members.test', 'other', members()))).headers.location).searchParams.get('b');
+    const link = login('other', members(), `&b=${b}`);
+    assert.ok(isEnter((await client.get(link, { 'Sec-Fetch-Site': 'cross-site' })).headers.location), 'the session that is there counts');
+    assert.ok(isProvider((await client.get(link, { 'Sec-Fetch-Site': 'same-origin' })).headers.location), 'the visitor may choose');
+  });
+
   it('a frame of another site starts no login', async () => {
     for (const dest of ['iframe', 'frame', 'embed', 'object', 'fencedframe']) {
       const client = new Client();
