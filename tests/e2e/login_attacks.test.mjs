@@ -225,13 +225,18 @@ describe('attacks on logins', () => {
   it('a provider that is configured no more vouches for nobody', async () => {
     const client = await signedIn('ann', loginFrom('members.test', 'other', members()));
     const stays = await signedIn('ann');
+    const waiting = new Client();
+    const answer = await oidcUntilCode(waiting, loginFrom('wiki.test', 'op', wiki()), 'ann');
     await gateway.stop();
     const { other, ...rest } = gateway.config.identity_providers;
     assert.ok(other);
-    gateway.configure({ ...gateway.config, identity_providers: rest, routes: gateway.config.routes.filter((r) => r.host !== 'other.test') });
+    gateway.configure({ ...gateway.config, identity_providers: rest, routes: gateway.config.routes.filter((r) => !['other.test', 'wiki.test'].includes(r.host)) });
     await gateway.start();
     await gateway.loginsWork('op');
     assertStatus(await stays.get(members()), 200, 'a session of a provider that stays');
     await assertOutside(client, members());
+    const res = await oidcCallback(waiting, answer);
+    assert.equal(res.headers.location, undefined, 'a login that was to lead to a host that is gone leads nowhere');
+    assertStatus(res, 400);
   });
 });
