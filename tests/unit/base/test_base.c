@@ -36,14 +36,8 @@ static void test_utf8(void **state)
     (void)state;
     static const char *const printable[] = { "",         "plain ~",      "B\xC3\xB6hm",
                                              "\xC2\xA0", "\xE2\x82\xAC", "\xF0\x9F\x98\x80" };
-    static const char *const controls[] = { "\t",
-                                            "a\n",
-                                            "\x7F",
-                                            "\xC2\x80",
-                                            "x\xC2\x85y",
-                                            "\xC2\x9B"
-                                            "1m",
-                                            "\xC2\x9F" };
+    static const char *const controls[] = { "\t",         "a\n",         "\x7F",    "\xC2\x80",
+                                            "x\xC2\x85y", "\xC2\x9B[1m", "\xC2\x9F" };
     static const char *const broken[] = {
         "\x80",         "\xC3",     "\xC0\xAF",         "\xC1\x81",         "\xE0\x9F\xBF",
         "\xED\xA0\x80", "\xE2\x82", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80",
