@@ -203,7 +203,7 @@ static void slot_prepared(struct idp *idp, struct verifier_slot *s, const struct
     if (s->step == SLOT_SETUP)
         s->has_setup = true;
     else
-        s->metadata[s->task->needs->config->index] = s->task->needs->metadata.generation;
+        s->metadata[s->task->needs->config->index] = s->sent_generation; // newer ones may have come meanwhile
     slot_advance(idp, s);
 }
 

@@ -63,6 +63,53 @@ static void test_second_verifier_learns_the_metadata(void **state)
     }
 }
 
+static void wait_refreshed(int hits)
+{
+    for (int i = 0; i < 500 && web_hits(&world.d, "/metadata") < hits; i++) usleep(10 * 1000);
+    assert_int_equal(web_hits(&world.d, "/metadata"), hits);
+    usleep(300 * 1000); // until it is checked
+}
+
+// Both verifiers at a login, the second one no further than to have been sent the metadata.
+static void begin_two(struct login *a, struct login *b)
+{
+    for (int i = 0; i < 2; i++) wait_stopped(world.r.verifiers[i]);
+    login_begin(&world.r, a, IDP_START, SAML, NULL);
+    login_begin(&world.r, b, IDP_START, SAML, NULL);
+    usleep(100 * 1000);
+    kill(world.r.verifiers[0], SIGCONT);
+    login_wait(a);
+    assert_int_equal(a->job.err.code, ERR_NONE);
+    login_free(a);
+}
+
+// A verifier that was sent metadata when newer ones came must not be taken to have the newer ones: it would
+// go on to believe a key that the provider has withdrawn.
+static void test_newer_metadata_reach_a_busy_verifier(void **state)
+{
+    (void)state;
+    world.r.providers[SAML].metadata_refresh = 2;
+    rig_run(&world.r, 2);
+    assert_int_equal(rig_start_code(&world.r, SAML), ERR_NONE);
+    struct login a, b;
+    begin_two(&a, &b);
+    kill(world.r.verifiers[1], SIGCONT);
+    login_wait(&b); // both are set up now
+    login_free(&b);
+    wait_refreshed(2);
+    begin_two(&a, &b);
+    char *metadata = saml_metadata(&world.r, NULL), *sso = strstr(metadata, "/sso\"");
+    memcpy(sso, "/new", 4);
+    web_set(&world.d, "/metadata", 200, "application/xml", metadata);
+    free(metadata);
+    wait_refreshed(3);
+    kill(world.r.verifiers[1], SIGCONT);
+    login_wait(&b);
+    assert_int_equal(b.job.err.code, ERR_NONE);
+    assert_true(str_starts(b.job.redirect_url, STR("https://idp.example.com/new?")));
+    login_free(&b);
+}
+
 static void test_hang_costs_one_login(void **state)
 {
     (void)state;
@@ -168,9 +215,13 @@ static void test_logs_hold_no_secrets(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        T(crash_costs_one_login), T(second_verifier_learns_the_metadata),
-        T(hang_costs_one_login),  T(no_verifier_at_all),
-        T(too_many_logins),       T(stopping_ends_every_login),
+        T(crash_costs_one_login),
+        T(second_verifier_learns_the_metadata),
+        T(newer_metadata_reach_a_busy_verifier),
+        T(hang_costs_one_login),
+        T(no_verifier_at_all),
+        T(too_many_logins),
+        T(stopping_ends_every_login),
         T(logs_hold_no_secrets),
     };
     return world_main(argc, argv, tests, sizeof tests / sizeof *tests);
