@@ -8,14 +8,16 @@
 #include "gateway/pages/pages.h"
 #include "http/cookie.h"
 
-// Where the visitor is now, as an absolute URL; only the path when the whole is too long to be carried along.
+// Where the visitor is now, as an absolute URL. It has to fit into a cookie: what is too long is cut, the
+// query first.
 static struct str here(struct exchange *x)
 {
     struct str origin = config_origin(x->arena, x->worker->shared->config, x->host);
-    size_t n = origin.n + x->target.path.n + x->target.query.n;
-    bool query = x->target.query.p && n < LIMIT_URL_BYTES / 2;
-    return arena_printf(x->arena, "%.*s%.*s%s%.*s", STR_FMT(origin), STR_FMT(x->target.path),
-                        query ? "?" : "", query ? (int)x->target.query.n : 0, query ? x->target.query.p : "");
+    struct str path = x->target.path, query = x->target.query;
+    if (path.n > LIMIT_URL_BYTES / 2) path = STR("/");
+    if (path.n + query.n > LIMIT_URL_BYTES / 2) query = STR_NONE;
+    return arena_printf(x->arena, "%.*s%.*s%s%.*s", STR_FMT(origin), STR_FMT(path), query.p ? "?" : "",
+                        STR_FMT(query));
 }
 
 static void send_to_login_host(struct exchange *x, struct str target, struct str provider)
