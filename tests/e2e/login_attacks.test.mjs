@@ -110,6 +110,34 @@ describe('attacks on logins', () => {
     assert.equal(new URL(res.url).hostname, LOGIN, 'a new login is needed');
   });
 
+  it('a used ticket leads a visitor who is signed in nowhere but to this host', async () => {
+    const client = await signedIn('ann', loginFrom('blog.test', 'op', blog()));
+    const enter = (rd) => blog(`/.sallyport/enter?ticket=${'A'.repeat(43)}&rd=${encodeURIComponent(rd)}`);
+    assert.equal((await client.get(enter(blog('/page')))).headers.location, blog('/page'));
+    const { port } = new URL(blog());
+    for (const rd of ['https://evil.test/', '//evil.test', '/\\evil.test', `https://blog.test:${port}@evil.test/`, `https://blog.test.evil.test:${port}/`,
+      'https://blog.test:1/', `http://blog.test:${port}/`, 'javascript:alert(1)', members('/page'), '']) {
+      const res = await client.get(enter(rd));
+      assert.equal(res.headers.location, undefined, rd);
+      assertStatus(res, 400, rd);
+      assert.doesNotMatch(res.body, /href="[^"]*evil/, rd);
+    }
+  });
+
+  it('parameters of a login that are malformed, or there twice, are refused', async () => {
+    const rd = encodeURIComponent(members());
+    const b = 'B'.repeat(43);
+    for (const query of [
+      `rd=${rd}&rd=${rd}`, `rd=${rd}&b=${b}&b=${b}`, `rd=${rd}&idp=op&idp=other`, `rd=${rd}&b=`, `rd=${rd}&b=${b}x`, `rd=${rd}&b=${b.slice(1)}`,
+      `rd=${rd}&b=${b.slice(1)}%2F`, `rd=${rd}&b=${b.slice(1)}%00`, `rd=${rd}&b=${b.slice(1)}%0A`, `rd=${rd}&b=${b}&idp=`, `rd=${rd}&b=${b}&idp=none`,
+      `rd=${rd}&b=${b}&idp=OP`, `rd=${rd}&b=${b}&idp=op%00`, `rd=${encodeURIComponent(stage.url('mixed.test', '/x'))}&b=${b}&idp=other`, 'rd=%', '%',
+    ]) {
+      const res = await new Client().get(stage.url(LOGIN, `/.sallyport/login?${query}`));
+      assertRefused(res, 400, query);
+      assert.deepEqual(res.setCookies, [], query);
+    }
+  });
+
   it('a link on another site does not trade a session for one at another provider', async () => {
     const client = await signedIn('ann');
     const b = new URL((await client.get(loginFrom('members.test', 'other', members()))).headers.location).searchParams.get('b');
@@ -118,12 +146,20 @@ describe('attacks on logins', () => {
     assert.ok(isProvider((await client.get(link, { 'Sec-Fetch-Site': 'same-origin' })).headers.location), 'the visitor may choose');
   });
 
-  it('a frame of another site starts no login', async () => {
+  it('a frame of another site starts no login, nor does a background request', async () => {
     for (const dest of ['iframe', 'frame', 'embed', 'object', 'fencedframe']) {
       const client = new Client();
       const res = await client.get(login('corp', members()), { 'Sec-Fetch-Dest': dest, 'Sec-Fetch-Site': 'cross-site' });
       assertStatus(res, 401, dest);
       assert.deepEqual(res.setCookies, [], dest);
+    }
+    for (const background of [
+      { 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' }, { 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'image' },
+      { 'X-Requested-With': 'XMLHttpRequest' }, { 'Sec-Purpose': 'prefetch;prerender' }, { Accept: '*/*' },
+    ]) {
+      const res = await new Client().get(login('op', members(), `&b=${'B'.repeat(43)}`), background);
+      assertStatus(res, 401, JSON.stringify(background));
+      assert.deepEqual(res.setCookies, [], JSON.stringify(background));
     }
     const link = await new Client().get(login('op', members()), { 'Sec-Fetch-Site': 'cross-site' });
     assertStatus(link, 302, 'a link does');
