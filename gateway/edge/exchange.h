@@ -81,6 +81,7 @@ struct exchange {
     unsigned jobs; // operations under way in other threads
     struct upstream *upstream;
     size_t backend, backends_tried; // of the route
+    size_t addresses_tried;         // of that backend
     struct str upstream_name;       // for the log; absent: not proxied
     void *work;                     // of the own endpoint that is at work
 };

@@ -40,6 +40,7 @@ static bool other_backend(struct exchange *x)
 {
     size_t n = x->route->target->nbackends;
     x->backend = (x->backend + 1) % n;
+    x->addresses_tried = 0;
     return ++x->backends_tried < n;
 }
 
@@ -127,10 +128,12 @@ void proxy_run(struct upstream *u)
 static void not_connected(struct upstream *u)
 {
     struct exchange *x = u->x;
-    upstream_avoid(u);
-    if (!other_backend(x)) {
-        fail(x);
-        return;
+    if (!u->addresses_left) {
+        upstream_avoid(u);
+        if (!other_backend(x)) {
+            fail(x);
+            return;
+        }
     }
     log_failure(LOG_WARN, "proxy.backend", &x->err);
     upstream_close(u);

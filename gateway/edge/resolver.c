@@ -11,18 +11,21 @@
 
 #include "base/log.h"
 
-enum { REFRESH_SECONDS = 30, RETRY_SECONDS = 5 };
+enum { REFRESH_SECONDS = 30, RETRY_SECONDS = 5, MAX_ADDRESSES = 8 };
 
-struct address {
-    struct address *older; // kept for one more round: a worker may be copying it
-    struct sockaddr_storage sa;
-    socklen_t n;
+struct addresses {
+    struct addresses *older; // kept for one more round: a worker may be copying them
+    size_t n;
+    struct {
+        struct sockaddr_storage sa;
+        socklen_t n;
+    } v[MAX_ADDRESSES];
 };
 
 struct entry {
     const struct backend *backend;
     bool literal;
-    _Atomic(struct address *) current; // NULL: does not resolve
+    _Atomic(struct addresses *) current; // NULL: does not resolve
 };
 
 struct resolver {
@@ -34,13 +37,29 @@ struct resolver {
     bool stop, started;
 };
 
-static void free_chain(struct address *a)
+static void free_chain(struct addresses *a)
 {
     while (a) {
-        struct address *older = a->older;
+        struct addresses *older = a->older;
         free(a);
         a = older;
     }
+}
+
+static struct addresses *copy_found(const struct addrinfo *found)
+{
+    struct addresses *a = calloc(1, sizeof *a);
+    for (; a && found && a->n < MAX_ADDRESSES; found = found->ai_next, a->n++) {
+        memcpy(&a->v[a->n].sa, found->ai_addr, found->ai_addrlen);
+        a->v[a->n].n = found->ai_addrlen;
+    }
+    return a;
+}
+
+static bool same(const struct addresses *a, const struct addresses *b)
+{
+    if (!a || !b || a->n != b->n) return false;
+    return memcmp(a->v, b->v, a->n * sizeof *a->v) == 0; // zeroed before they were filled
 }
 
 // True when the backend has an address afterwards. A name that stops resolving keeps its last good answer.
@@ -51,15 +70,13 @@ static bool resolve(struct entry *e)
     snprintf(port, sizeof port, "%u", e->backend->port);
     if (e->literal) hints.ai_flags = AI_NUMERICHOST;
     int failure = getaddrinfo(e->backend->host.p, port, &hints, &found);
-    struct address *now = atomic_load(&e->current);
+    struct addresses *now = atomic_load(&e->current);
     if (failure) {
         log_message(LOG_WARN, "resolve", "backend %s: %s", e->backend->authority.p, gai_strerror(failure));
         return now != NULL;
     }
-    struct address *fresh = calloc(1, sizeof *fresh);
-    if (fresh && !(now && now->n == found->ai_addrlen && memcmp(&now->sa, found->ai_addr, now->n) == 0)) {
-        memcpy(&fresh->sa, found->ai_addr, found->ai_addrlen);
-        fresh->n = found->ai_addrlen;
+    struct addresses *fresh = copy_found(found);
+    if (fresh && !same(fresh, now)) {
         fresh->older = now;
         if (now) free_chain(now->older);
         if (now) now->older = NULL;
@@ -159,12 +176,12 @@ void resolver_stop(struct resolver *r)
     free(r);
 }
 
-bool resolver_address(const struct resolver *r, const struct backend *b, struct sockaddr_storage *ret,
-                      socklen_t *ret_n)
+size_t resolver_address(const struct resolver *r, const struct backend *b, size_t which,
+                        struct sockaddr_storage *ret, socklen_t *ret_n)
 {
-    const struct address *a = atomic_load(&r->v[b->index].current);
-    if (!a) return false;
-    *ret = a->sa;
-    *ret_n = a->n;
-    return true;
+    const struct addresses *a = atomic_load(&r->v[b->index].current);
+    if (!a) return 0;
+    *ret = a->v[which % a->n].sa;
+    *ret_n = a->v[which % a->n].n;
+    return a->n;
 }

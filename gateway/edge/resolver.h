@@ -13,6 +13,7 @@ struct resolver;
 // seconds).
 struct resolver *resolver_start(const struct config *c, struct err *err);
 void resolver_stop(struct resolver *r); // NULL is accepted
-// Any thread, no lock: the address of a backend. False while its name does not resolve.
-bool resolver_address(const struct resolver *r, const struct backend *b, struct sockaddr_storage *ret,
-                      socklen_t *ret_n);
+// Any thread, no lock: one of a backend's addresses, `which` modulo their number. Returns the number: 0 while
+// the name does not resolve.
+size_t resolver_address(const struct resolver *r, const struct backend *b, size_t which,
+                        struct sockaddr_storage *ret, socklen_t *ret_n);

@@ -78,6 +78,7 @@ static void finish_connect(struct upstream *u)
         return;
     }
     u->state = UPSTREAM_BUSY;
+    u->pool->address = u->address;
     timer_set(&u->worker->loop, &u->timer, u->x->route->target->response_timeout * 1000);
     proxy_run(u);
 }
@@ -142,18 +143,52 @@ static struct upstream *take_idle(struct upstream_pool *pool, struct exchange *x
     return u;
 }
 
+static int start_connecting(const struct sockaddr_storage *address, socklen_t n)
+{
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    tcp_options(fd);
+    if (connect(fd, (const struct sockaddr *)address, n) == 0 || errno == EINPROGRESS) return fd;
+    int failure = errno;
+    close(fd);
+    errno = failure;
+    return -1;
+}
+
+// Tries the addresses that x has not tried yet, the one that worked last first, until one takes the attempt.
+static int connect_some_address(struct upstream_pool *pool, struct exchange *x, const struct backend *b,
+                                size_t *ret_which, bool *ret_more)
+{
+    struct sockaddr_storage address;
+    socklen_t n;
+    size_t count = x->addresses_tried + 1;
+    int fd = -1;
+    for (; fd < 0 && x->addresses_tried < count; x->addresses_tried++) {
+        size_t which = pool->address + x->addresses_tried;
+        count = resolver_address(x->worker->shared->resolver, b, which, &address, &n);
+        if (count == 0) {
+            err_set(&x->err, ERR_PROXY_RESOLVE, "the name of backend %.*s does not resolve",
+                    STR_FMT(b->authority));
+            return -1;
+        }
+        fd = start_connecting(&address, n);
+        if (fd < 0)
+            err_set(&x->err, ERR_PROXY_CONNECT, "connecting to %.*s: %s", STR_FMT(b->authority),
+                    strerror(errno));
+        *ret_which = which % count;
+    }
+    *ret_more = x->addresses_tried < count;
+    return fd;
+}
+
 static struct upstream *connect_new(struct upstream_pool *pool, struct exchange *x, const struct backend *b)
 {
     struct worker *w = x->worker;
-    struct sockaddr_storage address;
-    socklen_t n;
-    if (!resolver_address(w->shared->resolver, b, &address, &n)) {
-        err_set(&x->err, ERR_PROXY_RESOLVE, "the name of backend %.*s does not resolve",
-                STR_FMT(b->authority));
-        return NULL;
-    }
-    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct upstream *u = fd < 0 ? NULL : calloc(1, sizeof *u);
+    size_t which = 0;
+    bool more = false;
+    int fd = connect_some_address(pool, x, b, &which, &more);
+    if (fd < 0) return NULL;
+    struct upstream *u = calloc(1, sizeof *u);
     if (!u) goto fail;
     *u = (struct upstream){ .io = { fd, upstream_ready },
                             .timer.fire = upstream_timeout,
@@ -161,17 +196,17 @@ static struct upstream *connect_new(struct upstream_pool *pool, struct exchange 
                             .pool = pool,
                             .backend = b,
                             .state = UPSTREAM_CONNECTING,
+                            .address = which,
+                            .addresses_left = more,
                             .in.pool = &w->upstream_buffers,
                             .out.pool = &w->upstream_buffers };
-    tcp_options(fd);
-    if (connect(fd, (struct sockaddr *)&address, n) != 0 && errno != EINPROGRESS) goto fail;
     if (!loop_add(&w->loop, &u->io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) goto fail;
     attach(u, x);
     timer_set(&w->loop, &u->timer, x->route->target->connect_timeout * 1000);
     return u;
 fail:
     err_set(&x->err, ERR_PROXY_CONNECT, "connecting to %.*s: %s", STR_FMT(b->authority), strerror(errno));
-    if (fd >= 0) close(fd);
+    close(fd);
     free(u);
     return NULL;
 }

@@ -22,6 +22,8 @@ struct upstream {
     bool broken;  // error in either direction
     bool reused;  // it has carried an exchange before: the backend may have closed it in the meantime
     bool closed;
+    size_t address;      // which of the backend's it was connected to
+    bool addresses_left; // there are others that this exchange has not tried
     struct buffer in, out;
     struct exchange *x; // NULL while idle
 

@@ -38,6 +38,7 @@ struct upstream_pool {
     struct upstream *idle; // most recently used first
     unsigned nidle;
     int64_t avoid_until; // ms: could not be connected to just now
+    size_t address;      // which of the backend's addresses worked last
 };
 
 struct worker {
