@@ -31,7 +31,8 @@ bool edge_ended(struct edge *e, int ms);
 void edge_on_thread(struct edge *e, void (*call)(struct worker *w));
 // Waits until the log has a line with both texts; fails the test when none comes.
 void edge_expect_log(struct edge *e, const char *a, const char *b);
-// How many access lines there are once all is quiet.
+// How often the text is in the log once all is quiet; how many access lines there are.
+int edge_log_lines(struct edge *e, const char *text);
 int edge_access_lines(struct edge *e);
 
 struct client {
@@ -63,6 +64,9 @@ int backend_accept(struct edge *e, int ms);
 const char *backend_await(int fd, const char *text);
 void backend_send(int fd, const char *text);
 void backend_send_n(int fd, const char *p, size_t n);
+// The client opens a connection and sends the request, the backend takes it and answers. Returns the
+// backend's connection.
+int ask_and_answer(struct edge *e, struct client *c, const char *request, const char *answer);
 // The gateway has closed this connection within RIG_WAIT_MS.
 bool backend_is_closed(int fd);
 void backend_reset(int fd);

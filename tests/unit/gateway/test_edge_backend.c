@@ -11,17 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-// One request, one answer by the backend (then closed, unless `keep`), everything until the client's end.
-static int ask_and_answer(struct edge *e, struct client *c, const char *request, const char *answer)
-{
-    client_open(e, c);
-    client_send(c, request);
-    int b = backend_accept(e, RIG_WAIT_MS);
-    backend_await(b, "\r\n\r\n");
-    backend_send(b, answer);
-    return b;
-}
-
 #define GET_AND_CLOSE "GET / HTTP/1.1\r\n" HOST_APP "Connection: close\r\n\r\n"
 
 static void expect_refusal(struct edge *e, const char *answer, const char *status, const char *reason)
@@ -190,87 +179,6 @@ static void test_head_has_the_length_and_no_body(void **state)
     close(b);
 }
 
-// Bytes behind the end of an answer, in the same packet, a moment later, and just behind a full buffer: never
-// the beginning of the next visitor's answer.
-static void test_bytes_behind_the_end(void **state)
-{
-    struct edge *e = *state;
-    static const char evil[] = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL";
-    for (int way = 0; way < 3; way++) {
-        struct client c;
-        size_t body = way == 2 ? 3 * LIMIT_RESPONSE_HEAD_BYTES : 4;
-        char head[64], *answer = calloc(1, body + 256);
-        int n = sprintf(head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", way == 2 ? body - 45 : body);
-        memset(answer, 'a', body);
-        memcpy(answer, head, (size_t)n);
-        size_t end = way == 2 ? (size_t)n + body - 45 : (size_t)n + body;
-        memset(answer + n, 'a', end - (size_t)n);
-        if (way != 1) strcpy(answer + end, evil);
-        client_open(e, &c);
-        client_send(&c, GET_APP);
-        int b = backend_accept(e, RIG_WAIT_MS);
-        backend_await(b, "\r\n\r\n");
-        backend_send_n(b, answer, end + (way != 1 ? sizeof evil - 1 : 0));
-        client_expect(&c, "aaaa");
-        if (way == 1) {
-            usleep(50 * 1000);
-            backend_send(b, evil);
-        }
-        client_send(&c, GET_APP);
-        int other = backend_accept(e, RIG_WAIT_MS);
-        assert_true(other >= 0);
-        backend_await(other, "\r\n\r\n");
-        backend_send(other, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
-        client_expect(&c, "good");
-        assert_null(strstr(c.in, "EVIL"));
-        client_close(&c);
-        close(b);
-        close(other);
-        free(answer);
-    }
-}
-
-// Runs on the worker's thread: whatever arrives now is read in one and the same round.
-static void hold_the_loop(struct worker *w)
-{
-    (void)w;
-    usleep(300 * 1000);
-}
-
-static void *hold(void *arg)
-{
-    edge_on_thread(arg, hold_the_loop);
-    return NULL;
-}
-
-// The next request and the stray bytes become known in the same round, the request first: only looking before
-// the connection is used tells them apart.
-static void test_stray_bytes_in_the_round_of_the_next_request(void **state)
-{
-    struct edge *e = *state;
-    struct client c;
-    pthread_t t;
-    int b = ask_and_answer(e, &c, GET_APP, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst");
-    client_expect(&c, "first");
-    usleep(50 * 1000);
-    pthread_create(&t, NULL, hold, e);
-    usleep(100 * 1000);
-    client_send(&c, GET_APP);
-    usleep(50 * 1000);
-    backend_send(b, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL");
-    pthread_join(t, NULL);
-    int other = backend_accept(e, 1000);
-    if (other >= 0) {
-        backend_await(other, "\r\n\r\n");
-        backend_send(other, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
-    }
-    client_expect(&c, "\r\n\r\ngood");
-    assert_null(strstr(c.in, "EVIL"));
-    client_close(&c);
-    close(b);
-    close(other);
-}
-
 static void test_interim_answers(void **state)
 {
     struct edge *e = *state;
@@ -375,80 +283,6 @@ static void test_an_upload_that_the_backend_does_not_take(void **state)
     close(b);
 }
 
-// Closed between two requests: a GET goes to a new connection, nobody notices.
-static void test_a_kept_connection_that_was_closed(void **state)
-{
-    struct edge *e = *state;
-    struct client c;
-    int b = ask_and_answer(e, &c, GET_APP, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst");
-    client_expect(&c, "first");
-    for (int i = 0; i < 5; i++) {
-        close(b);
-        client_send(&c, i % 2 ? "POST / HTTP/1.1\r\n" HOST_APP "Content-Length: 1\r\n\r\nx" : GET_APP);
-        b = backend_accept(e, RIG_WAIT_MS);
-        assert_true(b >= 0);
-        backend_await(b, "\r\n\r\n");
-        backend_send(b, OK_EMPTY);
-        client_expect(&c, "Content-Length: 0\r\n");
-        client_forget(&c);
-    }
-    client_close(&c);
-    close(b);
-}
-
-// Closed when the request is already on its way.
-static void test_a_request_is_sent_again_only_when_that_is_safe(void **state)
-{
-    struct edge *e = *state;
-    struct client c;
-    int b = ask_and_answer(e, &c, GET_APP, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst");
-    client_expect(&c, "first");
-    client_send(&c, GET_APP);
-    backend_await(b, "\r\n\r\n");
-    close(b);
-    b = backend_accept(e, RIG_WAIT_MS);
-    backend_await(b, "\r\n\r\n");
-    backend_send(b, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain");
-    client_expect(&c, "again");
-    client_send(&c, "POST / HTTP/1.1\r\n" HOST_APP "Content-Length: 4\r\n\r\nonce");
-    backend_await(b, "once");
-    close(b);
-    client_expect(&c, "HTTP/1.1 502");
-    assert_int_equal(backend_accept(e, 200), -1);
-    for (int i = 0; i < 2; i++) edge_expect_log(e, "\"event\":\"access\"", "\"status\":200");
-    client_close(&c);
-}
-
-static void test_a_dead_backend(void **state)
-{
-    struct edge *e = *state;
-    struct client c;
-    client_open(e, &c);
-    client_send(&c, "GET / HTTP/1.1\r\nHost: dead.example.com\r\n\r\n");
-    client_expect(&c, "HTTP/1.1 502");
-    edge_expect_log(e, "\"event\":\"access\"", "proxy.connect");
-    client_close(&c);
-}
-
-static void test_another_backend_takes_over(void **state)
-{
-    struct edge *e = *state;
-    struct client c;
-    client_open(e, &c);
-    int b = -1;
-    for (int i = 0; i < 4; i++) {
-        client_send(&c, "POST / HTTP/1.1\r\nHost: pair.example.com\r\nContent-Length: 4\r\n\r\nbody");
-        if (b < 0) b = backend_accept(e, RIG_WAIT_MS);
-        backend_await(b, "body");
-        backend_send(b, OK_EMPTY);
-        client_expect(&c, "HTTP/1.1 200");
-        client_expect(&c, "\r\n\r\n");
-        client_forget(&c);
-    }
-    client_close(&c);
-    close(b);
-}
-
 #define T(f) cmocka_unit_test_setup(f, edge_test_begin)
 
 int main(void)
@@ -463,8 +297,6 @@ int main(void)
         T(test_a_body_that_ends_with_the_connection),
         T(test_answers_without_a_body),
         T(test_head_has_the_length_and_no_body),
-        T(test_bytes_behind_the_end),
-        T(test_stray_bytes_in_the_round_of_the_next_request),
         T(test_interim_answers),
         T(test_interim_answers_of_a_buffer_s_length),
         T(test_a_storm_of_interim_answers),
@@ -472,10 +304,6 @@ int main(void)
         T(test_an_answer_that_stalls),
         T(test_an_early_answer),
         T(test_an_upload_that_the_backend_does_not_take),
-        T(test_a_kept_connection_that_was_closed),
-        T(test_a_request_is_sent_again_only_when_that_is_safe),
-        T(test_a_dead_backend),
-        T(test_another_backend_takes_over),
     };
     return cmocka_run_group_tests_name("edge: backends", tests, edge_setup, edge_teardown);
 }

@@ -132,6 +132,53 @@ static void test_a_removed_descriptor_gets_no_event_of_the_same_round(void **sta
     }
 }
 
+static void again(struct io *io, uint32_t events)
+{
+    struct probe *p = container_of(io, struct probe, io);
+    if (events) assert_int_equal(p->fired, 0);
+    p->fired++;
+    p->loop->stop = p->fired == 3 || p->other;
+    assert_true(loop_again(p->loop, io) && loop_again(p->loop, io)); // twice is once
+}
+
+// Without a new event, once a round; others get their turn in between.
+static void test_who_asks_gets_another_turn(void **state)
+{
+    (void)state;
+    struct loop l;
+    int a[2], b[2];
+    assert_true(loop_init(&l));
+    assert_int_equal(pipe(a) | pipe(b), 0);
+    assert_int_equal(write(a[1], "x", 1) + write(b[1], "x", 1), 2);
+    struct probe p = { .io = { a[0], again }, .loop = &l }, q = { .io = { b[0], again }, .loop = &l };
+    assert_true(loop_add(&l, &p.io, EPOLLIN | EPOLLET) && loop_add(&l, &q.io, EPOLLIN | EPOLLET));
+    loop_run(&l, NULL);
+    assert_int_equal(p.fired, 3);
+    assert_int_equal(q.fired, 3);
+    loop_remove(&l, &p.io); // removed in the meantime: not called again
+    q.other = &p;
+    l.stop = false;
+    loop_run(&l, NULL);
+    assert_int_equal(p.fired, 3);
+    assert_int_equal(q.fired, 4);
+    loop_done(&l);
+    for (int i = 0; i < 2; i++) {
+        close(a[i]);
+        close(b[i]);
+    }
+}
+
+static void test_only_so_many_can_be_put_off(void **state)
+{
+    (void)state;
+    struct loop l;
+    assert_true(loop_init(&l));
+    struct io many[LOOP_AGAIN + 1];
+    for (int i = 0; i < LOOP_AGAIN; i++) assert_true(loop_again(&l, &many[i]));
+    assert_false(loop_again(&l, &many[LOOP_AGAIN]));
+    loop_done(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -140,6 +187,8 @@ int main(void)
         cmocka_unit_test(test_setting_again_replaces),
         cmocka_unit_test(test_mail_arrives_in_order_and_wakes_the_loop),
         cmocka_unit_test(test_a_removed_descriptor_gets_no_event_of_the_same_round),
+        cmocka_unit_test(test_who_asks_gets_another_turn),
+        cmocka_unit_test(test_only_so_many_can_be_put_off),
     };
     return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
 }
