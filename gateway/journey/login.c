@@ -205,13 +205,13 @@ struct str login_redirect_uri(struct arena *a, const struct shared *s, const str
 }
 
 // A login for another host has to begin there, where the browser gets the cookie that the ticket is bound to:
-// a link to the login host without that binding leads there first.
+// a link to the login host without that binding leads there first, and so does one to another application.
 static bool begin_at_target(struct exchange *x, const struct login_query *q)
 {
     struct url u;
     struct err err;
     if (q->binding.p || !url_parse(x->arena, q->target, &u, &err)) return false;
-    if (str_eq(u.host, x->worker->shared->config->login_host)) return false;
+    if (str_eq(u.host, x->worker->shared->config->login_host) || str_eq(u.host, x->host)) return false;
     struct str origin = url_origin(x->arena, &u);
     struct str url = arena_printf(x->arena, "%.*s/.sallyport/login", STR_FMT(origin));
     url = url_with_param(x->arena, url, "rd", q->target);
@@ -268,11 +268,12 @@ void login_begin(struct exchange *x)
         answer_error(x, STR_NONE);
         return;
     }
+    if (begin_at_target(x, &q)) return;
     if (!str_eq(x->host, x->worker->shared->config->login_host)) {
         send_to_login_host(x, q.target, q.provider);
         return;
     }
-    if (begin_at_target(x, &q) || single_sign_on(x, &q)) return;
+    if (single_sign_on(x, &q)) return;
     const struct provider *p = chosen_provider(x, &q, &err);
     if (p) {
         start_login(x, &q, p);

@@ -89,6 +89,13 @@ describe('attacks on logins', () => {
     assert.equal(sessionOf(fresh, 'blog.test'), undefined);
   });
 
+  it('a login that is asked for on one application leads to another one with that one\'s cookie', async () => {
+    const client = new Client();
+    assertStatus(await oidcLogin(client, loginFrom('members.test', 'op', wiki()), 'ann'), 200);
+    assert.ok(sessionOf(client, 'wiki.test'));
+    assert.equal(sessionOf(client, 'members.test'), undefined);
+  });
+
   it('a ticket of one host is worth nothing on another, even with the cookie that it is bound to', async () => {
     const client = await signedIn('ann');
     const ticket = (await client.open(blog(), isEnter)).location;
