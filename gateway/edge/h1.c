@@ -10,8 +10,9 @@
 #include "gateway/journey/answer.h"
 
 enum {
-    WRITE_MARK = 32 * 1024,     // body bytes queued before the producer is held back
-    LINGER_BYTES = 1024 * 1024, // thrown away at the end of a connection, at most
+    WRITE_MARK = 32 * 1024,          // body bytes queued before the producer is held back
+    LINGER_BYTES = 32 * 1024 * 1024, // thrown away at the end of a connection, at most
+    LINGER_BURST = 512 * 1024,       // of these in one turn
     LINGER_MS = 2000,
     DRAIN_MS = 1000,    // for the first request of a connection that was made just before the end
     BURST_REQUESTS = 8, // of one connection, then the others have their turn
@@ -317,12 +318,12 @@ static bool finish_flush(struct conn *c)
 // Reads and forgets, so that the client gets our answer instead of a reset (RFC 9112 section 9.6).
 static bool linger(struct conn *c)
 {
-    c->lingered += buffer_used(&c->in);
-    c->in.start = c->in.end = 0;
-    while (conn_fill(c)) {
+    size_t before = c->lingered;
+    do {
         c->lingered += buffer_used(&c->in);
         c->in.start = c->in.end = 0;
-    }
+        if (c->lingered - before > LINGER_BURST && loop_again(&c->worker->loop, &c->io)) break;
+    } while (conn_fill(c));
     if (c->eof || c->lingered > LINGER_BYTES) c->broken = true;
     return c->broken;
 }

@@ -39,6 +39,7 @@ void answer_body(struct exchange *x, int status, const char *content_type, struc
         body = STR("The gateway is short of memory. Please try again in a moment.\n");
         content_type = "text/plain; charset=utf-8";
         x->answer.n = 0;
+        if (x->err.code == ERR_NONE) err_set(&x->err, ERR_NO_MEMORY, "composing an answer");
     }
     clear_stale_cookie(x);
     x->status = status;

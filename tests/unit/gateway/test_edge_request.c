@@ -150,6 +150,21 @@ static void test_no_continue_for_a_refused_request(void **state)
     client_close(&c);
 }
 
+// Who is refused while sending much goes on sending for a while: a reset would take the answer away.
+static void test_a_refusal_arrives_during_a_long_upload(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    static char zeros[64 * 1024];
+    client_open(e, &c);
+    client_send(&c, "POST / HTTP/1.1\r\nHost: staff.example.com\r\nContent-Length: 8388608\r\n\r\n");
+    for (int i = 0; i < 8388608 / (int)sizeof zeros; i++) client_send_n(&c, zeros, sizeof zeros);
+    client_read_to_end(&c);
+    assert_non_null(strstr(c.in, "HTTP/1.1 401"));
+    assert_true(c.close_notify);
+    client_close(&c);
+}
+
 // The decoder refuses in the middle: the backend must see a broken body, the client a 400.
 static void test_a_chunk_that_is_none(void **state)
 {
@@ -331,6 +346,7 @@ int main(void)
         T(test_a_pipeline_longer_than_the_buffers),
         T(test_continue_is_sent_when_the_backend_wants_the_body),
         T(test_no_continue_for_a_refused_request),
+        T(test_a_refusal_arrives_during_a_long_upload),
         T(test_a_chunk_that_is_none),
         T(test_a_body_that_breaks_off),
         T(test_half_closed_after_the_request),
