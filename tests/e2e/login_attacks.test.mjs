@@ -205,6 +205,25 @@ describe('attacks on logins', () => {
     assertRefused(await assertReason(gateway, 'login.replay', () => samlPost(new Client(), form)), 400);
   });
 
+  it('a login is used up by its first answer, another good one included', async () => {
+    const client = new Client();
+    const ask = (await client.open(loginFrom('members.test', 'corp', members()), (l) => l.startsWith(stage.saml.corp.base))).location;
+    const page = await client.open(ask);
+    const signed = await client.follow(await client.submit(forms(page).find((f) => 'username' in f.fields), { username: 'ann', password: 'ann-pw' }));
+    const answers = [signed, await client.open(ask)].map((res) => forms(res).find((f) => isAcs(f.action)));
+    assert.equal(answers[0].fields.RelayState, answers[1].fields.RelayState);
+    assert.notEqual(answers[0].fields.SAMLResponse, answers[1].fields.SAMLResponse);
+    const before = cloneClient(client);
+    assert.ok(setsSession(await samlPost(client, answers[0])));
+    assertRefused(await assertReason(gateway, 'login.replay', () => samlPost(before, answers[1])), 400);
+  });
+
+  it('a session of a provider that does not count leads to one that does, not in circles', async () => {
+    const client = await signedIn('bob', loginFrom('members.test', 'other', members()));
+    const res = await client.open(stage.url('op.test', '/echo'), isProvider);
+    assert.ok(new URL(res.location).searchParams.get('client_id') === 'client-op', res.location);
+  });
+
   it('of two answers at the same moment one makes a session', async () => {
     for (let i = 0; i < 3; i++) {
       const client = new Client();
