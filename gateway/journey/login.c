@@ -14,8 +14,10 @@ static struct str here(struct exchange *x)
 {
     struct str origin = config_origin(x->arena, x->worker->shared->config, x->host);
     struct str path = x->target.path, query = x->target.query;
-    if (path.n > LIMIT_URL_BYTES / 2) path = STR("/");
-    if (path.n + query.n > LIMIT_URL_BYTES / 2) query = STR_NONE;
+    bool long_path = path.n > LIMIT_URL_BYTES / 2;
+    if (path.n + query.n > LIMIT_URL_BYTES / 2)
+        query = STR_NONE; // nor does a query mean the same on another path
+    if (long_path) path = STR("/");
     return arena_printf(x->arena, "%.*s%.*s%s%.*s", STR_FMT(origin), STR_FMT(path), query.p ? "?" : "",
                         STR_FMT(query));
 }
