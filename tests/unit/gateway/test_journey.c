@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <string.h>
 
 #include "gateway/journey/identity_headers.h"
 #include "gateway/journey/request.h"
@@ -132,6 +133,86 @@ static void test_too_many_fields_are_not_forwarded(void **state)
     arena_free(a);
 }
 
+// --- the session phase, with a store that says what the test wants
+
+static enum err_code store_says;
+bool __wrap_store_session(struct store_reader *r, struct arena *a, const uint8_t id[SESSION_ID_BYTES],
+                          struct session *ret, struct err *err);
+bool __wrap_store_session(struct store_reader *r, struct arena *a, const uint8_t id[SESSION_ID_BYTES],
+                          struct session *ret, struct err *err)
+{
+    (void)r, (void)a, (void)id;
+    if (store_says != ERR_NONE) return err_set(err, store_says, "as the test wants");
+    *ret = (struct session){ .identity = ann, .last_seen = 1000, .expires = 2000 };
+    return true;
+}
+
+static bool take_head(struct exchange *x)
+{
+    (void)x;
+    return true;
+}
+
+static size_t take_body(struct exchange *x, struct str data)
+{
+    (void)x;
+    return data.n;
+}
+
+static void take_end(struct exchange *x)
+{
+    (void)x;
+}
+
+// Runs the phase for a visitor with a good cookie of ours; gives the status of the answer, 0: the journey
+// goes on.
+static int run_session_phase(struct arena *a, const struct config *c, struct exchange *x)
+{
+    static const struct engine engine = { .head = take_head, .write = take_body, .end = take_end };
+    struct shared *shared = arena_alloc(a, sizeof *shared);
+    struct worker *worker = arena_alloc(a, sizeof *worker);
+    uint8_t master[SEAL_KEY_BYTES] = { 7 }, id[SESSION_ID_BYTES] = { 1 };
+    shared->config = c;
+    assert_true(session_keys_derive(master, &shared->keys));
+    worker->shared = shared;
+    worker->loop.now = 1000;
+    *x =
+        (struct exchange){ .worker = worker, .engine = &engine, .arena = a, .host = STR("wiki.example.com") };
+    struct str cookie = session_cookie_make(a, &shared->keys, x->host, id, 1000);
+    http_fields_add(&x->req.fields, FIELD_COOKIE, STR("Cookie"),
+                    arena_printf(a, SESSION_COOKIE "=%.*s", STR_FMT(cookie)));
+    for (size_t i = 0; i < request_phase_count; i++)
+        if (!strcmp(request_phases[i].name, "session") && request_phases[i].run(x) == PHASE_NEXT) return 0;
+    return x->status;
+}
+
+// A store that fails must not turn everybody into visitors who are not logged in: public pages would show
+// them another face, and logins would pile up.
+static void test_only_an_answer_of_the_store_ends_a_session(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new(8 << 20);
+    struct exchange *x = arena_alloc(a, sizeof *x);
+    struct provider corp = { .key = STR("corp") };
+    const struct config c = { .providers = &corp, .nproviders = 1, .session_idle = 3600 },
+                        without = { .session_idle = 3600 };
+    store_says = ERR_NONE;
+    assert_int_equal(run_session_phase(a, &c, x), 0);
+    assert_true(x->has_session && !x->stale_cookie);
+    assert_int_equal(run_session_phase(a, &without, x), 0); // its provider is configured no more
+    assert_true(!x->has_session && x->stale_cookie);
+    store_says = ERR_SESSION_UNKNOWN;
+    assert_int_equal(run_session_phase(a, &c, x), 0);
+    assert_true(!x->has_session && x->stale_cookie);
+    static const enum err_code ours[] = { ERR_STORE, ERR_NO_MEMORY, ERR_INTERNAL, ERR_CRYPTO };
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
+        store_says = ours[i];
+        assert_in_range(run_session_phase(a, &c, x), 500, 599);
+        assert_true(!x->has_session && !x->stale_cookie);
+    }
+    arena_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_a_group_reads_as_itself_or_not_at_all),
         cmocka_unit_test(test_a_name_that_readers_would_trim_is_not_told),
         cmocka_unit_test(test_a_line_break_in_a_name_is_not_forwarded),
+        cmocka_unit_test(test_only_an_answer_of_the_store_ends_a_session),
         cmocka_unit_test(test_too_many_fields_are_not_forwarded),
     };
     return cmocka_run_group_tests_name("journey", tests, NULL, NULL);
