@@ -185,6 +185,7 @@ static void conn_ready(struct io *io, uint32_t events)
     struct conn *c = container_of(io, struct conn, io);
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) c->readable = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) c->writable = true;
+    if (events & EPOLLRDHUP) c->hung_up = true;
     if (events & (EPOLLHUP | EPOLLERR)) c->broken = true; // both directions are closed, or reset
     if (c->ssl && !handshake(c)) return;
     h1_run(c);

@@ -28,10 +28,11 @@ struct conn {
     struct buffer in, out;
     char peer[46];
     bool handshaken, readable, writable;
-    bool eof;    // the client will send no more
-    bool broken; // nothing can be sent or received any more
-    bool in_run; // h1_run is on the stack: whoever changes the state may leave the rest to it
-    bool closed; // freed at the end of the loop's round
+    bool eof;     // the client will send no more
+    bool hung_up; // its FIN has come, maybe behind bytes that are still unread
+    bool broken;  // nothing can be sent or received any more
+    bool in_run;  // h1_run is on the stack: whoever changes the state may leave the rest to it
+    bool closed;  // freed at the end of the loop's round
 
     // HTTP/1.1
     enum h1_state state;

@@ -334,6 +334,9 @@ static bool run_exchange(struct conn *c)
     flush(c);
     if (c->state == H1_EXCHANGE && x->on_writable && buffer_used(&c->out) < WRITE_MARK) x->on_writable(x);
     if (c->state == H1_EXCHANGE && c->exchange == x && x->on_body && !x->body_done) x->on_body(x);
+    // A FIN without close_notify is no half-closed connection: the client has gone, and the backend need not
+    // work on.
+    if (c->state == H1_EXCHANGE && c->hung_up && c->exchange->body_done) conn_fill(c);
     return c->state != H1_EXCHANGE;
 }
 

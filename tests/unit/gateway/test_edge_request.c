@@ -253,6 +253,23 @@ static void test_a_client_that_goes_away_frees_the_backend(void **state)
     close(b);
 }
 
+// As a process that is killed does: FIN, but no close_notify.
+static void test_a_client_that_is_cut_off_frees_the_backend(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    client_open(e, &c);
+    client_send(&c, GET_APP);
+    int b = backend_accept(e, RIG_WAIT_MS);
+    backend_await(b, "\r\n\r\n");
+    shutdown(c.fd, SHUT_WR);
+    assert_true(backend_is_closed(b));
+    edge_expect_log(e, "\"event\":\"access\"", "client.gone");
+    assert_int_equal(edge_access_lines(e), 1);
+    client_close(&c);
+    close(b);
+}
+
 static void test_an_upload_that_stalls_is_answered(void **state)
 {
     struct edge *e = *state;
@@ -352,6 +369,7 @@ int main(void)
         T(test_half_closed_after_the_request),
         T(test_half_a_head_and_the_end),
         T(test_a_client_that_goes_away_frees_the_backend),
+        T(test_a_client_that_is_cut_off_frees_the_backend),
         T(test_an_upload_that_stalls_is_answered),
         T(test_a_head_that_stalls_is_answered),
         T(test_garbage_is_refused_with_one_line),
