@@ -262,6 +262,35 @@ describe('attacks on logins', () => {
     assertStatus(await client.get(members()), 200, 'still signed in');
   });
 
+  it('no step of a login leaves its address in a Referer or a cache', async () => {
+    const client = new Client();
+    const asked = await client.get(loginFrom('wiki.test', 'op', wiki()));
+    const started = await client.get(asked.headers.location);
+    const answered = await oidcCallback(client, await oidcUntilCode(client, started.headers.location, 'ann'));
+    const entered = await client.get(answered.headers.location);
+    assert.equal(entered.headers.location, wiki());
+    for (const res of [asked, started, answered, entered, await client.get(answered.headers.location.replace(/rd=.*/, ''))]) {
+      assert.equal(res.headers['referrer-policy'], 'no-referrer', res.url);
+      assert.equal(res.headers['cache-control'], 'no-store', res.url);
+    }
+  });
+
+  it('a session cookie that is worth nothing is taken back', async () => {
+    const res = await request(stage.url('open.test', '/.sallyport/logout'), { headers: { Accept: 'text/html', Cookie: '__Host-sallyport=nonsense' } });
+    assert.match(res.setCookies.join(), /^__Host-sallyport=;.*Max-Age=0/);
+  });
+
+  it('an answer of a provider is a form, not what a script of another site could send as text', async () => {
+    const client = new Client();
+    const form = await samlUntilResponse(client, loginFrom('members.test', 'corp', members()), 'ann');
+    const res = await samlPost(client, form);
+    assert.ok(setsSession(res), 'a form');
+    const text = await samlUntilResponse(client, loginFrom('members.test', 'corp', members('/echo?2')), 'ann').catch(() => form);
+    for (const type of ['text/plain', 'multipart/form-data; boundary=x', 'application/x-www-form-urlencodedx', '']) {
+      assertRefused(await client.post(form.action, text.fields, { 'Content-Type': type, 'Sec-Fetch-Site': 'cross-site' }), 400, type);
+    }
+  });
+
   it('endpoints of the login host are nowhere else, and take their one method', async () => {
     for (const path of ['/.sallyport/saml/corp/acs', '/.sallyport/oidc/op/callback?code=x&state=y', '/.sallyport/saml/metadata']) {
       for (const method of ['GET', 'POST']) {
