@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -107,7 +108,8 @@ static void join_workers(struct gateway *g)
     until.tv_sec += g->setup->config->timeout_drain;
     for (size_t i = 0; i < g->nworkers; i++) {
         if (pthread_timedjoin_np(g->workers[i].thread, NULL, &until) == 0) continue;
-        log_message(LOG_WARN, "drain", "worker %zu still had connections when the drain time was over", i);
+        log_message(LOG_WARN, "gateway.cut_off",
+                    "worker %zu still had connections when timeouts.drain was over", i);
         worker_stop(&g->workers[i]);
         pthread_join(g->workers[i].thread, NULL);
     }
@@ -128,8 +130,19 @@ static void shut_down(struct gateway *g)
     arena_free(g->arena);
 }
 
+// A connection is a descriptor, a proxied one two: as many as the system lets us have.
+static void raise_descriptor_limit(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0) return;
+    r.rlim_cur = r.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &r) != 0)
+        log_message(LOG_WARN, "gateway.start", "descriptor limit: %s", strerror(errno));
+}
+
 int gateway_run(const struct gateway_setup *setup)
 {
+    raise_descriptor_limit();
     sigset_t stop;
     sigemptyset(&stop);
     sigaddset(&stop, SIGTERM);
