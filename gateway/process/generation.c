@@ -113,9 +113,15 @@ void generation_free(struct generation *g)
 
 // ---- starting
 
-static void child_failed_to_start(struct child *c, const char *name, const struct err *err, int64_t now)
+static void gateway_failed_to_start(struct generation *g, const struct err *err, int64_t now)
 {
-    log_failure(LOG_ERROR, name, err);
+    log_failure(LOG_ERROR, "gateway.start", err);
+    g->gateway.restart_at = now + DELAY_MAX;
+}
+
+static void verifier_failed_to_start(struct child *c, const struct err *err, int64_t now)
+{
+    log_failure(LOG_ERROR, "verifier.start", err);
     c->restart_at = now + DELAY_MAX;
 }
 
@@ -132,7 +138,7 @@ static void start_gateway(struct supervisor *s, struct generation *g, int64_t no
     struct err err;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         err_set(&err, ERR_INTERNAL, "socketpair: %s", strerror(errno));
-        child_failed_to_start(&g->gateway, "gateway.start", &err, now);
+        gateway_failed_to_start(g, &err, now);
         return;
     }
     g->control = pair[0];
@@ -144,7 +150,7 @@ static void start_gateway(struct supervisor *s, struct generation *g, int64_t no
     }
     close(pair[0]);
     g->control = -1;
-    child_failed_to_start(&g->gateway, "gateway.start", &err, now);
+    gateway_failed_to_start(g, &err, now);
 }
 
 // The gateway gets one end of the pair, the verifier the other, the supervisor keeps none: so each sees the
@@ -156,7 +162,7 @@ static void start_verifier(struct supervisor *s, struct generation *g, uint32_t 
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
         err_set(&err, ERR_INTERNAL, "socketpair: %s", strerror(errno));
-        child_failed_to_start(c, "verifier.start", &err, now);
+        verifier_failed_to_start(c, &err, now);
         return;
     }
     pid_t pid = spawn_verifier(s, g, pair[1], &err);
@@ -167,7 +173,7 @@ static void start_verifier(struct supervisor *s, struct generation *g, uint32_t 
         // When this fails the pair closes and the verifier ends, which comes back here.
         control_send(g->control, &(struct control_message){ CONTROL_VERIFIER, slot, c->serial }, pair[0]);
     } else {
-        child_failed_to_start(c, "verifier.start", &err, now);
+        verifier_failed_to_start(c, &err, now);
     }
     close(pair[0]);
 }
@@ -221,7 +227,8 @@ void generation_kill(struct generation *g)
     g->draining = true;
     g->kill_at = INT64_MAX;
     if (g->gateway.pid) {
-        log_message(LOG_WARN, "gateway.drain", "the gateway process had to be killed");
+        log_message(LOG_WARN, "gateway.killed",
+                    "it did not end by itself; timeouts.drain is how long it may take");
         kill(g->gateway.pid, SIGKILL);
     }
     verifiers_kill(g);

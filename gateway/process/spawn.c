@@ -28,11 +28,11 @@ static void child_signals(const struct supervisor *s)
     sigprocmask(SIG_SETMASK, &s->unblocked, NULL);
 }
 
-static void child_privileges(const struct generation *g, const char *what)
+static void child_privileges(const struct generation *g)
 {
     struct err err;
     if (privileges_drop(&g->privileges, &err)) return;
-    log_failure(LOG_ERROR, what, &err);
+    log_failure(LOG_ERROR, "privileges.failed", &err);
     _exit(EXIT_SPAWN);
 }
 
@@ -64,7 +64,7 @@ static void gateway_child(const struct supervisor *s, const struct generation *g
     for (const struct generation *o = s->generations; o; o = o->next)
         if (o->control >= 0 && o->control != control) close(o->control);
     unsetenv("NOTIFY_SOCKET"); // only the supervisor speaks to systemd
-    child_privileges(g, "gateway.start");
+    child_privileges(g);
     die_with_parent(parent);
     child_signals(s);
     struct state_keys keys = g->keys;
@@ -121,7 +121,7 @@ static void verifier_child(const struct supervisor *s, const struct generation *
     char **environment = verifier_environment();
     log_init(LOG_INFO, "verifier");
     verifier_descriptors(socket);
-    child_privileges(g, "verifier.start");
+    child_privileges(g);
     die_with_parent(parent);
     child_signals(s);
     execve("/proc/self/exe", argv, environment);

@@ -81,7 +81,7 @@ static bool sweep_once(struct store *s)
         txn_end(&w, false);
     else if ((rc = txn_end(&w, removed > 0)) != 0)
         store_fail(s, &err, rc, "committing a sweep");
-    if (err.code) log_failure(LOG_WARN, "store_sweep", &err);
+    if (err.code) log_failure(LOG_WARN, "store.sweep", &err);
     return !err.code && removed == SWEEP_SLICE;
 }
 
@@ -101,7 +101,7 @@ static void each_alone(struct store *s, struct store_op *first, const struct sto
         op->err = err;
         op->ret_value = STR_NONE;
         op->ret_count = 0;
-        log_failure(LOG_ERROR, "store_write", &err);
+        log_failure(LOG_ERROR, "store.write", &err);
     }
 }
 
