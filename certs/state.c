@@ -33,7 +33,7 @@ static bool check_directory(const char *dir, struct err *err)
 {
     struct stat st;
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-        return err_set(err, ERR_FILE, "%s: %s", dir, strerror(errno));
+        return err_set(err, ERR_FILE, "%s: the state directory cannot be made: %s", dir, strerror(errno));
     if (stat(dir, &st) != 0) return err_set(err, ERR_FILE, "%s: %s", dir, strerror(errno));
     if (!S_ISDIR(st.st_mode)) return err_set(err, ERR_FILE, "%s: is not a directory", dir);
     uid_t me = geteuid();

@@ -22,7 +22,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_check = {
     "check", "--config FILE [--env-file FILE]",
     "Checks a configuration with everything that it names, without the network.",
-    "Prints every error as FILE:LINE:COLUMN: KEY: what is wrong, what was expected, the nearest known word.\n"
-    "Exit code 0: no error; 1: errors; 2: called wrongly.\n",
+    "Prints every error as FILE:LINE:COLUMN: KEY: what is wrong, what was expected, the nearest known "
+    "word.\n" ENV_FILE_HELP "Exit code 0: no error; 1: errors; 2: called wrongly.\n",
     run
 };

@@ -37,10 +37,13 @@ bool args_parse(const struct command *self, int *argc, char **argv, const struct
 int usage_error(const struct command *self, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void print_usage(const struct command *self);
 
-// The flags of every command that reads a configuration.
+// The flags of every command that reads a configuration, and a sentence for its help.
 struct config_flags {
     const char *config, *env_file;
 };
+#define ENV_FILE_HELP                                                                                        \
+    "--env-file sets variables from lines NAME=value where they are not set yet; only its owner may read "   \
+    "it.\n"
 // Loads it, or prints all problems to stderr: "FILE:LINE:COLUMN: KEY: MESSAGE". NULL with *ret_status then.
 struct config *load_or_complain(const struct command *self, const struct config_flags *flags,
                                 int *ret_status);

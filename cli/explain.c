@@ -219,7 +219,11 @@ const struct command command_explain = {
     "--config FILE [--env-file FILE] [--user EMAIL [--groups A,B] [--provider KEY] [--claim NAME=VALUE]...] "
     "METHOD URL",
     "Prints route, rule, verdict and reason for a request.",
-    "Without --user the visitor is not logged in. Without --groups the identity provider sent none.\n"
+    "Without --user the visitor is not logged in. --user also takes a user name in place of an address, "
+    "which\n"
+    "counts as verified. Without --groups the identity provider sent none. Without --provider the login "
+    "came\n"
+    "from one that counts at the route.\n" ENV_FILE_HELP
     "Exit code 0: allowed; 1: not allowed, or the configuration has errors; 2: called wrongly.\n",
     run
 };

@@ -46,15 +46,34 @@ static void list_commands(FILE *out)
                  "wrongly.\n");
 }
 
+// `sallyport certs` alone: the command whose first word it is.
+static const struct command *begins_with(const char *word)
+{
+    for (size_t i = 0; i < ALL; i++) {
+        struct str name = str_c(all[i]->name);
+        size_t space = str_find(name, ' ');
+        if (space < name.n && str_eq_c(str_take(name, space), word)) return all[i];
+    }
+    return NULL;
+}
+
+static int no_such_command(const char *who, const char *word)
+{
+    const struct command *c = begins_with(word);
+    fprintf(stderr, "%s: there is no command %s; ", who, word);
+    if (c)
+        fprintf(stderr, "did you mean `sallyport %s`?\n", c->name);
+    else
+        fprintf(stderr, "`sallyport help` lists them\n");
+    return EXIT_USAGE;
+}
+
 static int run_help(const struct command *self, int argc, char **argv)
 {
     (void)self;
     int words;
     const struct command *c = argc ? find_command(argc, argv, &words) : NULL;
-    if (argc && !c) {
-        fprintf(stderr, "sallyport help: there is no command %s\n", argv[0]);
-        return EXIT_USAGE;
-    }
+    if (argc && !c) return no_such_command("sallyport help", argv[0]);
     if (c)
         print_usage(c);
     else
@@ -87,10 +106,7 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return run_help(&command_help, 0, NULL);
     if (strcmp(argv[1], "--version") == 0) return run_version(&command_version, 0, NULL);
     const struct command *c = find_command(argc - 1, argv + 1, &words);
-    if (!c) {
-        fprintf(stderr, "sallyport: there is no command %s; `sallyport help` lists them\n", argv[1]);
-        return EXIT_USAGE;
-    }
+    if (!c) return no_such_command("sallyport", argv[1]);
     argc -= 1 + words;
     argv += 1 + words;
     if (asks_for_help(argc, argv)) {

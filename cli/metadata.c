@@ -52,7 +52,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_metadata = {
     "metadata", "--config FILE [--env-file FILE]",
     "Prints our SAML metadata, for the identity provider's administrator.",
-    "Makes the keys in the state directory when they are not there yet.\n"
-    "Exit code 0: printed; 1: not possible; 2: called wrongly.\n",
+    "Makes the keys in the state directory when they are not there yet, so run it as the user that the\n"
+    "gateway is started as.\n" ENV_FILE_HELP "Exit code 0: printed; 1: not possible; 2: called wrongly.\n",
     run
 };

@@ -16,7 +16,8 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command command_serve = {
     "serve", "--config FILE [--env-file FILE]", "Runs the gateway in the foreground; logs go to stderr.",
-    "SIGTERM and SIGINT end it when the requests under way are answered.\n"
+    "SIGTERM and SIGINT end it when the requests under way are answered. SIGHUP takes up a changed\n"
+    "configuration; one with errors is logged and changes nothing.\n" ENV_FILE_HELP
     "Exit code 0: ended by a signal; 1: could not start; 2: called wrongly.\n",
     run
 };

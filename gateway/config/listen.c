@@ -52,10 +52,18 @@ void config_parse_address(struct loader *l, const struct yaml_node *node, void *
     numeric_address(l, node, &listener->address, &listener->host, &listener->port);
 }
 
-static const char *which_file(enum err_code code)
+// A file that cannot be read is named at the beginning of the message.
+static bool is_about_file(const struct err *err, struct str path)
 {
-    bool key = code == ERR_CERT_KEY || code == ERR_CERT_MISMATCH || code == ERR_CERT_PERMISSIONS;
-    return key ? "key" : "cert";
+    struct str detail = str_c(err->detail);
+    return str_starts(detail, path) && str_starts(str_skip(detail, path.n), STR(": "));
+}
+
+static const char *which_file(const struct err *err, struct str key_path)
+{
+    bool key =
+        err->code == ERR_CERT_KEY || err->code == ERR_CERT_MISMATCH || err->code == ERR_CERT_PERMISSIONS;
+    return key || is_about_file(err, key_path) ? "key" : "cert";
 }
 
 static bool load_pair(struct loader *l, const struct yaml_node *item, struct cert_pair *ret)
@@ -65,7 +73,7 @@ static bool load_pair(struct loader *l, const struct yaml_node *item, struct cer
     config_section(l, item, &section_certificate, &files);
     if (!files.cert.p || !files.key.p) return false;
     if (cert_pair_load(l->arena, files.cert.p, files.key.p, l->now, ret, &err)) return true;
-    const struct yaml_node *at = yaml_get(item, which_file(err.code));
+    const struct yaml_node *at = yaml_get(item, which_file(&err, files.key));
     config_error_at(l, at ? at : item, "%s", err.detail);
     return false;
 }

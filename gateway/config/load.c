@@ -27,7 +27,10 @@ static bool read_tree(struct loader *l, const char *path)
     struct yaml_error problem;
     struct yaml_node *root;
     if (!file_read(l->scratch, path, LIMIT_CONFIG_BYTES, &text, &err)) {
-        error_without_node(l, 0, 0, err.detail);
+        struct str why = str_c(err.detail), name = str_c(path); // the reader is told the name anyway
+        if (str_starts(why, name) && str_starts(str_skip(why, name.n), STR(": ")))
+            why = str_skip(why, name.n + 2);
+        error_without_node(l, 0, 0, why.p);
         return false;
     }
     if (!yaml_read(l->scratch, text, &root, &problem)) {

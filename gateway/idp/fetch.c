@@ -19,6 +19,7 @@ struct fetch_private {
     char *p;
     size_t n, cap, max, header_bytes;
     const char *refused; // why a callback ended the transfer
+    char why[CURL_ERROR_SIZE];
 };
 
 // Only what the operator configured, or what a checked discovery document names, is ever fetched; plain http
@@ -143,6 +144,7 @@ static bool set_transfer(struct fetch_private *f, const struct fetch_request *r,
     bad |= curl_easy_setopt(e, CURLOPT_HEADERDATA, f);
     bad |= curl_easy_setopt(e, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)f->max);
     bad |= curl_easy_setopt(e, CURLOPT_PRIVATE, f);
+    bad |= curl_easy_setopt(e, CURLOPT_ERRORBUFFER, f->why);
     if (r->body.p) {
         struct str body = arena_str(f->arena, r->body);
         bad |= body.p ? 0U : 1U;
@@ -204,6 +206,7 @@ static void fetch_failed(struct fetch_private *f, CURLcode code)
 {
     const char *why = f->refused                        ? f->refused
                       : code == CURLE_FILESIZE_EXCEEDED ? "the answer is too large"
+                      : f->why[0]                       ? f->why
                                                         : curl_easy_strerror(code);
     char *url = NULL;
     struct url u;

@@ -16,7 +16,10 @@ enum { OPS_BACKLOG = 64, UNIX_MODE = 0660 };
 
 static int fail_with(int fd, struct err *err, struct str address)
 {
-    err_set(err, ERR_FILE, "%.*s: %s", STR_FMT(address), strerror(errno));
+    int why = errno;
+    bool no_folder = why == ENOENT && str_starts(address, STR("unix:"));
+    err_set(err, ERR_FILE, "cannot listen on the operations address %.*s: %s%s", STR_FMT(address),
+            strerror(why), no_folder ? " (the directory of the socket must exist)" : "");
     if (fd >= 0) close(fd);
     return -1;
 }

@@ -32,9 +32,9 @@ static struct config *load_config(const char *path)
         struct log_line l;
         log_begin(&l, LOG_ERROR, "config.error");
         log_c(&l, "file", path);
-        log_int(&l, "line", e->line);
-        log_int(&l, "column", e->column);
-        log_str(&l, "key", e->key);
+        if (e->line) log_int(&l, "line", e->line);
+        if (e->line) log_int(&l, "column", e->column);
+        if (e->key.n) log_str(&l, "key", e->key);
         log_str(&l, "message", e->message);
         log_end(&l);
     }

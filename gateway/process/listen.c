@@ -63,8 +63,11 @@ int listen_tcp(struct str host, uint16_t port, struct err *err)
         return -1;
     }
     int fd = bind_and_listen(&a, n);
-    if (fd < 0)
-        err_set(err, ERR_FILE, "cannot listen on %.*s port %u: %s", STR_FMT(host), port, strerror(errno));
+    if (fd < 0) {
+        bool low = errno == EACCES && port < 1024;
+        err_set(err, ERR_FILE, "cannot listen on %.*s port %u: %s%s", STR_FMT(host), port, strerror(errno),
+                low ? "; ports below 1024 need root or CAP_NET_BIND_SERVICE" : "");
+    }
     return fd;
 }
 

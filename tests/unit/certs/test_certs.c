@@ -390,6 +390,14 @@ static void test_state_keys_stay(void **state)
     assert_int_equal(st.st_mode & 07777, 0700);
 }
 
+static void test_state_directory_that_cannot_be_made(void **state)
+{
+    struct box *b = *state;
+    struct state_keys k;
+    assert_false(state_keys_load(b->arena, box_path(b, "none/state"), "a.example", time(NULL), &k, &b->err));
+    assert_err(b, ERR_FILE, "none/state: the state directory cannot be made: No such file");
+}
+
 static void test_state_saml_pair_is_strong(void **state)
 {
     struct box *b = *state;
@@ -497,6 +505,7 @@ int run_certs_tests(void)
         T(test_dev_leaf_refuses_injection),
         T(test_dev_ca_half_there_is_an_error),
         T(test_state_keys_stay),
+        T(test_state_directory_that_cannot_be_made),
         T(test_state_saml_pair_is_strong),
         T(test_state_never_replaces_what_is_damaged),
         T(test_state_directory_is_ours),

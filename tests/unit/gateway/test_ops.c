@@ -550,6 +550,9 @@ static void test_listen_unix(void **state)
     assert_int_equal(ops_listen(str_c(path), &err), -1);
     assert_non_null(strstr(err.detail, "no socket"));
     assert_int_equal(unlink(path + 5), 0); // it was not removed
+    snprintf(path, sizeof path, "unix:%s/none/ops.sock", r->dir);
+    assert_int_equal(ops_listen(str_c(path), &err), -1);
+    assert_non_null(strstr(err.detail, "the directory of the socket must exist"));
 }
 
 static void test_listen_refuses_public_addresses(void **state)
@@ -588,6 +591,7 @@ static void test_listen_tcp(void **state)
     assert_true(fd >= 0);
     assert_int_equal(ops_listen(STR("localhost:21001"), &err), -1);
     assert_int_equal(err.code, ERR_FILE);
+    assert_non_null(strstr(err.detail, "operations address localhost:21001: Address already in use"));
     close(fd);
     fd = ops_listen(STR("[::1]:21002"), &err);
     if (fd < 0 && !strstr(err.detail, "assign") && !strstr(err.detail, "support"))
