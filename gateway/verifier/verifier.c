@@ -90,7 +90,10 @@ int verifier_run(void)
     struct err err = { 0 };
     log_init(LOG_INFO, "verifier");
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGINT, SIG_IGN); // Ctrl-C reaches every process of a terminal; who is signing in may finish
+    // Ctrl-C reaches every process of a terminal, and others signal whole groups. Who is signing in may
+    // finish: the end of the gateway's connection, or a SIGKILL, ends a verifier.
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
     if (!warm_up(&err) || !sandbox_enter(&err)) {
         log_failure(LOG_ERROR, "verifier.start", &err);
         return 1;

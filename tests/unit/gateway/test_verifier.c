@@ -261,6 +261,19 @@ static void test_idle_verifier_lives(void **state)
     assert_int_equal(ask(discovery()).err.code, ERR_NONE);
 }
 
+// `timeout`, Ctrl-C and some service managers signal the whole group: logins under way still end well.
+static void test_signals_to_the_group_do_not_end_it(void **state)
+{
+    (void)state;
+    assert_int_equal(ask(discovery()).err.code, ERR_NONE);
+    kill(v.pid, SIGINT);
+    kill(v.pid, SIGTERM);
+    assert_int_equal(ask(discovery()).err.code, ERR_NONE);
+    close(v.fd);
+    v.fd = -1;
+    assert_int_equal(wait_end(), 0);
+}
+
 // ---- the sandbox
 
 enum attempt {
@@ -423,6 +436,7 @@ int main(int argc, char **argv)
         P(nonsense_ends_it),
         P(message_that_takes_too_long_ends_it),
         P(idle_verifier_lives),
+        P(signals_to_the_group_do_not_end_it),
         cmocka_unit_test(test_sandbox),
         cmocka_unit_test(test_token_errors),
         cmocka_unit_test(test_every_allocation_fails_once),
