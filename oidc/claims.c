@@ -98,9 +98,9 @@ static bool add_value(struct reader *r, struct claim *c, const json_t *value, st
 
 static bool add_claim(struct reader *r, struct str name, const json_t *value, struct err *err)
 {
+    // Anything but the JSON value true is a "no" (OIDC 5.1): a string "true" as well, and null.
+    if (str_eq_c(name, "email_verified") && !json_is_true(value)) value = json_false();
     if (json_is_object(value) || json_is_null(value)) return true;
-    // A string "true" must never be taken for the JSON value later on.
-    if (str_eq_c(name, "email_verified") && !json_is_boolean(value)) return true;
     if (name.n == 0 || name.n > CLAIM_NAME_MAX_BYTES || !str_is_utf8(name, true)) return true;
     // Leaving claims out silently could leave out the one that a rule denies.
     if (r->out.n == LIMIT_ATTRIBUTES)

@@ -23,6 +23,7 @@ struct claim_mapping claims_mapping(const struct claim_mapping *m);
 bool claims_from_json(struct arena *a, const json_t *object, const struct claim_mapping *m,
                       enum claims_source source, struct claims *ret, struct err *err);
 // Fills email, username, name, groups and sid of `id` from id->claims. ERR_OIDC_CLAIM: not an e-mail address.
-bool claims_map(struct arena *a, const struct claim_mapping *m, struct identity *id, struct err *err);
+bool claims_map(struct arena *a, const struct claim_mapping *m, bool trust_email, struct identity *id,
+                struct err *err);
 // The first value of the first claim in `names` that has a non-empty one; absent when there is none.
 struct str claims_first(const struct identity *id, struct strlist names);

@@ -87,7 +87,7 @@ static bool make_identity(struct arena *a, const struct id_token *t, struct iden
     id.subject = claims_first(&id, m.subject);
     id.auth_time = id_token_auth_time(t);
     if (!id.subject.p) return err_set(err, ERR_OIDC_SUBJECT, "none of the claims for the subject is there");
-    if (!claims_map(a, &m, &id, err)) return false;
+    if (!claims_map(a, &m, t->client->trust_email, &id, err)) return false;
     if (arena_failed(a)) return err_set(err, ERR_NO_MEMORY, "making an identity");
     *ret = id;
     return true;

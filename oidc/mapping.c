@@ -34,7 +34,8 @@ static bool email_is_sound(struct str email)
     return str_find(domain, '@') == domain.n && str_find(email, ' ') == email.n;
 }
 
-static bool map_email(struct arena *a, const struct claim_mapping *m, struct identity *id, struct err *err)
+static bool map_email(struct arena *a, const struct claim_mapping *m, bool trust, struct identity *id,
+                      struct err *err)
 {
     struct str raw = claims_first(id, m->email);
     id->email = STR_NONE;
@@ -47,8 +48,10 @@ static bool map_email(struct arena *a, const struct claim_mapping *m, struct ide
     for (size_t i = 0; i < raw.n; i++) p[i] = i < at ? raw.p[i] : ascii_lower(raw.p[i]);
     id->email = (struct str){ p, raw.n };
     // OIDC 5.1: email_verified speaks of the claim `email`, not of any other that holds an address.
-    id->email_verified = str_eq(raw, first_value(id, STR("email"))) &&
-                         str_eq_c(first_value(id, STR("email_verified")), "true");
+    // An operator may trust a provider that never sends it; a "no" from the provider stays a "no".
+    struct str said = first_value(id, STR("email_verified"));
+    bool vouched = str_eq(raw, first_value(id, STR("email"))) && str_eq_c(said, "true");
+    id->email_verified = vouched || (trust && !str_eq_c(said, "false"));
     return true;
 }
 
@@ -61,9 +64,10 @@ static void map_groups(const struct claim_mapping *m, struct identity *id)
     if (c) id->groups_overage = false;
 }
 
-bool claims_map(struct arena *a, const struct claim_mapping *m, struct identity *id, struct err *err)
+bool claims_map(struct arena *a, const struct claim_mapping *m, bool trust_email, struct identity *id,
+                struct err *err)
 {
-    if (!map_email(a, m, id, err)) return false;
+    if (!map_email(a, m, trust_email, id, err)) return false;
     id->username = claims_first(id, m->username);
     id->name = claims_first(id, m->name);
     id->sid = first_value(id, STR("sid"));

@@ -32,6 +32,7 @@ struct oidc_client {
     struct strlist scopes; // "openid" is always there
     unsigned algorithms;   // allowed, mask of enum oidc_alg
     bool userinfo;
+    bool trust_email; // addresses count although the provider never sends email_verified
     struct claim_mapping mapping;
     int64_t clock_skew; // seconds
 };

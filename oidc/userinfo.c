@@ -77,7 +77,7 @@ bool oidc_userinfo_merge(struct arena *a, const struct oidc_client *client, stru
         !claims_from_json(a, answer, &m, CLAIMS_USERINFO, &more, err) || !merge(a, &more, &merged, err))
         return false;
     merged.groups_overage |= more.groups_overage;
-    if (!claims_map(a, &m, &merged, err)) return false;
+    if (!claims_map(a, &m, client->trust_email, &merged, err)) return false;
     *id = merged;
     return true;
 }

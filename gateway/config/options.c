@@ -155,6 +155,8 @@ static const struct option oidc_provider_options[] = {
       .parse = config_parse_algorithms, .help = "Signature algorithms that ID tokens may have." },
     { "userinfo", OPTION_BOOL, AT(oidc.userinfo), .preset = "false",
       .help = "Asks the userinfo endpoint for further claims." },
+    { "trust_email", OPTION_BOOL, AT(oidc.trust_email), .preset = "false",
+      .help = "Lets e-mail addresses count although the provider never sends email_verified." },
     { "clock_skew", OPTION_DURATION, AT(oidc.clock_skew), .preset = "60s", .min = 0, .max = 10 * MINUTE,
       .help = "How far the provider's clock may be from ours." },
     OPTION_CA,

@@ -53,6 +53,7 @@ static const struct field request_fields[] = {
     Q(OIDC_SCOPES, LIST, oidc.scopes),
     Q(OIDC_ALGORITHMS, UNSIGNED, oidc.algorithms),
     Q(OIDC_USERINFO, BOOL, oidc.userinfo),
+    Q(OIDC_TRUST_EMAIL, BOOL, oidc.trust_email),
     Q(CLOCK_SKEW, INT, clock_skew),
     Q(MAP_SUBJECT, LIST, mapping.subject),
     Q(MAP_EMAIL, LIST, mapping.email),

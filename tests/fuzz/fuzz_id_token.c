@@ -56,7 +56,7 @@ static void try_claims(struct arena *a, struct str input)
                            .nclaims = c.n,
                            .subject =
                                claims_first(&(struct identity){ .claims = c.v, .nclaims = c.n }, m.subject) };
-    if (claims_map(a, &m, &id, &err)) fuzz_assert_identity(&id);
+    if (claims_map(a, &m, false, &id, &err)) fuzz_assert_identity(&id);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -199,7 +199,7 @@ static void test_oidc_options(void **state)
     assert_int_equal(o->token_auth, OIDC_AUTH_POST);
     assert_words(o->scopes, "openid email"); // openid is added
     assert_int_equal(o->algorithms, OIDC_EDDSA);
-    assert_true(o->userinfo);
+    assert_true(o->userinfo && o->trust_email);
     assert_words(o->mapping.subject, "oid sub");
     assert_words(o->mapping.email, "email"); // what is not named keeps its default
     config_free(c);
@@ -488,14 +488,21 @@ static struct str replace(struct str text, struct str what, struct str with)
                         STR_FMT(str_skip(text, at + what.n)));
 }
 
+// The next example in a page; the page's rest stays in *text.
+static struct str next_example(struct str *text)
+{
+    size_t at = str_search(*text, STR("```yaml\n"));
+    if (at == text->n) return STR_NONE;
+    *text = str_skip(*text, at + 8);
+    return str_take(*text, str_search(*text, STR("\n```")));
+}
+
 static void test_the_example_in_the_manual_loads(void **state)
 {
     (void)state;
-    struct str text = read_source("docs/configuration.md"), certificate;
+    struct str page = read_source("docs/configuration.md"), text = next_example(&page), certificate;
     struct err err = { 0 };
     char path[160];
-    text = str_skip(text, str_search(text, STR("```yaml\n")) + 8);
-    text = str_take(text, str_search(text, STR("\n```")));
     text = replace(text, STR("/run/secrets/google"), STR("secret"));
     snprintf(path, sizeof path, "%s/ca.pem", f.dir);
     assert_true(file_read(f.arena, path, 100000, &certificate, &err));
@@ -504,6 +511,25 @@ static void test_the_example_in_the_manual_loads(void **state)
     struct config *c = fixture_load(&f, text);
     if (!c) fail_msg("%s", fixture_errors(&f).p);
     config_free(c);
+}
+
+static void test_the_examples_in_the_readme_load(void **state)
+{
+    (void)state;
+    struct str page = read_source("README.md"), text;
+    unsigned protocols = 0;
+    while ((text = next_example(&page)).p) {
+        text = replace(text, STR("/etc/sallyport/tls.pem"), STR("tls.pem"));
+        text = replace(text, STR("/etc/sallyport/tls.key"), STR("tls.key"));
+        if (str_search(text, STR("/etc/sallyport/google-secret")) < text.n)
+            text = replace(text, STR("/etc/sallyport/google-secret"), STR("secret"));
+        struct config *c = fixture_load(&f, text);
+        if (!c) fail_msg("%s", fixture_errors(&f).p);
+        assert_int_equal(c->nproviders, 1);
+        protocols |= 1U << c->providers[0].protocol;
+        config_free(c);
+    }
+    assert_int_equal(protocols, 1U << PROTOCOL_SAML | 1U << PROTOCOL_OIDC);
 }
 
 int main(void)
@@ -526,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_reference_lists_every_option),
         cmocka_unit_test(test_every_option_is_documented),
         cmocka_unit_test(test_the_example_in_the_manual_loads),
+        cmocka_unit_test(test_the_examples_in_the_readme_load),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -113,6 +113,25 @@ static void test_email_verified_is_the_json_value(void **state)
     assert_false(identity_of(a, "\"email\":\"a@x.org\"").email_verified);
 }
 
+static void test_trusted_addresses_count_unless_the_provider_denies(void **state)
+{
+    struct arena *a = *state;
+    struct oidc_client client = test_client();
+    struct identity id;
+    const char *silent = "\"email\":\"a@x.org\"";
+    assert_code(login_as(a, &client, payload_with(a, silent), &id), ERR_NONE);
+    assert_false(id.email_verified);
+    client.trust_email = true;
+    assert_code(login_as(a, &client, payload_with(a, silent), &id), ERR_NONE);
+    assert_true(id.email_verified);
+    static const char *const noes[] = { "false", "\"false\"", "\"true\"", "null", "0", "{}" };
+    for (size_t i = 0; i < sizeof noes / sizeof *noes; i++) {
+        struct str more = arena_printf(a, "%s,\"email_verified\":%s", silent, noes[i]);
+        assert_code(login_as(a, &client, payload_with(a, more.p), &id), ERR_NONE);
+        assert_false(id.email_verified);
+    }
+}
+
 // email_verified speaks of `email`; another claim that is mapped to the address gains nothing from it.
 static void test_email_verified_speaks_of_email(void **state)
 {
@@ -441,6 +460,7 @@ int main(void)
         TEST(test_a_full_identity),
         TEST(test_what_is_not_said_is_absent),
         TEST(test_email_verified_is_the_json_value),
+        TEST(test_trusted_addresses_count_unless_the_provider_denies),
         TEST(test_email_verified_speaks_of_email),
         TEST(test_groups_in_every_shape),
         TEST(test_entra_overage),
