@@ -54,26 +54,42 @@ static void put_c(struct log_line *l, const char *s)
     put(l, s, strlen(s));
 }
 
-static void put_escaped(struct log_line *l, struct str s)
+// How a byte is written in a JSON string; `text`: it is part of valid UTF-8.
+static size_t escape(unsigned char c, bool text, char out[6])
 {
-    size_t cut = s.n > LOG_VALUE_BYTES ? LOG_VALUE_BYTES : s.n;
-    while (cut < s.n && cut > 0 && ((uint8_t)s.p[cut] & 0xC0) == 0x80) cut--; // not inside a UTF-8 sequence
-    bool text = str_is_utf8(str_take(s, cut), false);
-    for (size_t i = 0; i < cut; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        char e[8];
-        int n = c < 0x20 || c == 0x7F || (c >= 0x80 && !text) ? snprintf(e, sizeof e, "\\u%04x", c)
-                : c == '"' || c == '\\'                       ? snprintf(e, sizeof e, "\\%c", c)
-                                                              : snprintf(e, sizeof e, "%c", c);
-        put(l, e, (size_t)n);
+    static const char digits[] = "0123456789abcdef";
+    if (c < 0x20 || c == 0x7F || (c >= 0x80 && !text)) {
+        memcpy(out, "\\u00", 4);
+        out[4] = digits[c >> 4];
+        out[5] = digits[c & 15];
+        return 6;
     }
-    if (cut < s.n) put_c(l, "...");
+    size_t n = 0;
+    if (c == '"' || c == '\\') out[n++] = '\\';
+    out[n++] = (char)c;
+    return n;
 }
 
+// The value as far as it is logged: whole UTF-8 sequences of at most LOG_VALUE_BYTES.
+static struct str cut_value(struct str s)
+{
+    size_t cut = s.n > LOG_VALUE_BYTES ? LOG_VALUE_BYTES : s.n;
+    while (cut < s.n && cut > 0 && ((uint8_t)s.p[cut] & 0xC0) == 0x80) cut--;
+    return str_take(s, cut);
+}
+
+static size_t escaped_bytes(struct str s, bool text)
+{
+    char e[6];
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++) n += escape((unsigned char)s.p[i], text, e);
+    return n;
+}
+
+// A field of `need` bytes after the colon is written whole or not at all, so a line is always valid JSON.
 static bool begin_field(struct log_line *l, const char *key, size_t need)
 {
-    // A field is written whole or not at all, so a line is always valid JSON.
-    if (l->off || need * 6 + strlen(key) + 32 > sizeof l->buf - 3 - l->n) return false;
+    if (l->off || need + strlen(key) + 4 > sizeof l->buf - 3 - l->n) return false;
     if (l->n > 1) put(l, ",", 1);
     put(l, "\"", 1);
     put_c(l, key);
@@ -83,9 +99,13 @@ static bool begin_field(struct log_line *l, const char *key, size_t need)
 
 void log_str(struct log_line *l, const char *key, struct str value)
 {
-    if (!value.p || !begin_field(l, key, value.n > LOG_VALUE_BYTES ? LOG_VALUE_BYTES : value.n)) return;
-    put(l, "\"", 1);
-    put_escaped(l, value);
+    if (l->off || !value.p) return;
+    struct str cut = cut_value(value);
+    bool text = str_is_utf8(cut, false);
+    if (!begin_field(l, key, escaped_bytes(cut, text) + sizeof "\"...\"")) return;
+    l->buf[l->n++] = '"';
+    for (size_t i = 0; i < cut.n; i++) l->n += escape((unsigned char)cut.p[i], text, l->buf + l->n);
+    if (cut.n < value.n) put_c(l, "...");
     put(l, "\"", 1);
 }
 
@@ -96,14 +116,14 @@ void log_c(struct log_line *l, const char *key, const char *value)
 
 void log_int(struct log_line *l, const char *key, int64_t value)
 {
-    if (!begin_field(l, key, 4)) return;
+    if (!begin_field(l, key, 24)) return;
     char text[24];
     put(l, text, (size_t)snprintf(text, sizeof text, "%lld", (long long)value));
 }
 
 void log_bool(struct log_line *l, const char *key, bool value)
 {
-    if (begin_field(l, key, 1)) put_c(l, value ? "true" : "false");
+    if (begin_field(l, key, 5)) put_c(l, value ? "true" : "false");
 }
 
 void log_err(struct log_line *l, const struct err *err)
@@ -112,16 +132,29 @@ void log_err(struct log_line *l, const struct err *err)
     if (err->detail[0]) log_c(l, "detail", err->detail);
 }
 
+// The date changes once a second, lines come by the thousand.
 static void put_time(struct log_line *l)
 {
+    static _Thread_local struct {
+        time_t second;
+        char text[24];
+        size_t n;
+    } made;
     struct timespec now;
-    struct tm tm;
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &tm);
-    char text[40];
-    size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    n += (size_t)snprintf(text + n, sizeof text - n, ".%03ldZ", now.tv_nsec / 1000000);
-    log_str(l, "time", (struct str){ text, n });
+    if (made.second != now.tv_sec) {
+        struct tm tm;
+        gmtime_r(&now.tv_sec, &tm);
+        made.n = strftime(made.text, sizeof made.text, "%Y-%m-%dT%H:%M:%S", &tm);
+        made.second = now.tv_sec;
+    }
+    long ms = now.tv_nsec / 1000000;
+    const char fraction[] = { '.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10), (char)('0' + ms % 10),
+                              'Z' };
+    put_c(l, "\"time\":\"");
+    put(l, made.text, made.n);
+    put(l, fraction, sizeof fraction);
+    put(l, "\"", 1);
 }
 
 void log_begin(struct log_line *l, enum log_level level, const char *event)
