@@ -90,6 +90,18 @@ static struct str where_to_log_in(struct exchange *x)
     return arena_printf(x->arena, "%.*s/.sallyport/login", STR_FMT(s->login_origin));
 }
 
+// The statuses of failed logins are those of gateways and bad requests; what failed for the visitor is the
+// login.
+static const char *title_of(enum err_code code)
+{
+    struct str name = str_c(err_name(code));
+    bool login =
+        str_starts(name, STR("oidc.")) || str_starts(name, STR("saml.")) || str_starts(name, STR("login."));
+    int status = err_status(code);
+    bool by_status = status == 401 || status == 503 || code == ERR_LOGIN_CROSS_SITE;
+    return login && !by_status ? "Signing in did not work" : page_title(status);
+}
+
 void answer_error(struct exchange *x, struct str retry)
 {
     int status = err_status(x->err.code);
@@ -101,7 +113,7 @@ void answer_error(struct exchange *x, struct str retry)
     };
     struct page_error page = {
         .status = status,
-        .title = str_c(page_title(status)),
+        .title = str_c(title_of(x->err.code)),
         .sentence = str_c(err_text(x->err.code)),
         .retry_href = retry,
         .retry_label = STR("Try again"),

@@ -70,13 +70,14 @@ static bool serve_provider(struct exchange *x, struct str path)
     return true;
 }
 
-static bool serve_asset(struct exchange *x, struct str path)
+bool endpoints_serve_asset(struct exchange *x)
 {
-    struct str body;
+    static const struct str folder = STR_INIT("/.sallyport/assets/");
+    struct str body, name = str_skip(x->target.path, folder.n);
     const char *type;
-    if (!str_starts(path, STR("/assets/")) || method_of(x) != GET) return false;
-    if (!page_asset(str_skip(path, 8), &body, &type)) return false;
-    bool forever = page_asset_immutable(str_skip(path, 8));
+    if (!str_starts(x->target.path, folder) || method_of(x) != GET) return false;
+    if (!page_asset(name, &body, &type)) return false;
+    bool forever = page_asset_immutable(name);
     answer_add(x, "Cache-Control", forever ? STR("public, max-age=31536000, immutable") : STR("no-cache"));
     answer_body(x, 200, type, body);
     return true;
@@ -97,7 +98,7 @@ void endpoints_serve(struct exchange *x)
     }
     if (other)
         wrong_method(x, other);
-    else if (!serve_asset(x, path) && !serve_provider(x, path))
+    else if (!endpoints_serve_asset(x) && !serve_provider(x, path))
         answer_failure(x, ERR_NOT_FOUND, "no such endpoint");
 }
 

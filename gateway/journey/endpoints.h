@@ -6,3 +6,6 @@
 #include "gateway/edge/exchange.h"
 
 void endpoints_serve(struct exchange *x);
+// The style sheet and icon of our pages, for hosts that are not served too: they get a page that says so.
+// False: the address is none of these, nothing was answered.
+bool endpoints_serve_asset(struct exchange *x);

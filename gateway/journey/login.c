@@ -93,11 +93,16 @@ static bool provider_counts(const struct login_query *q, struct str key)
     return !q->route || route_takes_provider(q->route, key);
 }
 
+struct str login_href(struct arena *a, struct str target, struct str binding)
+{
+    struct str url = STR("/.sallyport/login");
+    if (target.p) url = url_with_param(a, url, "rd", target);
+    return target.p && binding.p ? url_with_param(a, url, "b", binding) : url;
+}
+
 static struct str choice_href(struct exchange *x, const struct login_query *q, struct str key)
 {
-    struct str url = url_with_param(x->arena, STR("/.sallyport/login"), "rd", q->target);
-    if (q->binding.p) url = url_with_param(x->arena, url, "b", q->binding);
-    return url_with_param(x->arena, url, "idp", key);
+    return url_with_param(x->arena, login_href(x->arena, q->target, q->binding), "idp", key);
 }
 
 static void show_chooser(struct exchange *x, const struct login_query *q)
@@ -114,7 +119,9 @@ static void show_chooser(struct exchange *x, const struct login_query *q)
     }
     struct url u = { 0 };
     struct err err;
-    url_parse(x->arena, q->target, &u, &err);
+    bool own_page =
+        str_starts(q->target, arena_printf(x->arena, "%.*s/.sallyport/", STR_FMT(s->login_origin)));
+    if (!own_page) url_parse(x->arena, q->target, &u, &err); // "continue to" nothing else
     struct page_common common = { .site_name = s->config->site_name,
                                   .host = x->host,
                                   .request_id = str_c(x->request_id),
@@ -160,7 +167,8 @@ static void started(struct login_job *j)
     if (j->idp.err.code != ERR_NONE) {
         metric_add(&x->worker->metrics.logins_failed_total, 1);
         x->err = j->idp.err;
-        answer_error(x, here(x));
+        // Without the provider: where others count too, they are offered.
+        answer_error(x, login_href(x->arena, j->state.target, j->state.binding));
         login_job_free(j);
         return;
     }
@@ -267,7 +275,7 @@ void login_begin(struct exchange *x)
     struct err err = { 0 };
     if (!parse_query(x, &q, &err)) {
         x->err = err;
-        answer_error(x, STR_NONE);
+        answer_error(x, login_href(x->arena, STR_NONE, STR_NONE));
         return;
     }
     if (begin_at_target(x, &q)) return;
@@ -281,7 +289,7 @@ void login_begin(struct exchange *x)
         start_login(x, &q, p);
     } else if (err.code != ERR_NONE) {
         x->err = err;
-        answer_error(x, STR_NONE);
+        answer_error(x, login_href(x->arena, q.target, q.binding));
     } else {
         show_chooser(x, &q);
     }

@@ -22,5 +22,8 @@ void login_saml_acs(struct exchange *x, const struct provider *p);
 void login_enter(struct exchange *x);
 // POST /.sallyport/logout
 void login_sign_out(struct exchange *x);
+// The address where a login for `target` begins, for pages that offer another try; without a target: one for
+// our own page.
+struct str login_href(struct arena *a, struct str target, struct str binding);
 // The redirect URI of an OpenID provider.
 struct str login_redirect_uri(struct arena *a, const struct shared *s, const struct provider *p);

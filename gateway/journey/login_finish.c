@@ -31,9 +31,7 @@ static void fail(struct login_job *j, struct err err)
     metric_add(&x->worker->metrics.logins_failed_total, 1);
     log_login(j, &err);
     x->err = err;
-    struct str again = url_with_param(x->arena, STR("/.sallyport/login"), "rd", j->state.target);
-    if (j->state.binding.p) again = url_with_param(x->arena, again, "b", j->state.binding);
-    answer_error(x, j->state.target.p ? again : STR("/.sallyport/login"));
+    answer_error(x, login_href(x->arena, j->state.target, j->state.binding));
     login_job_free(j);
 }
 

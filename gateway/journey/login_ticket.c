@@ -115,7 +115,8 @@ static void enter_again(struct login_job *j)
         x->err = (struct err){ 0 };
         answer_redirect(x, j->state.target);
     } else {
-        answer_error(x, j->state.target); // "try again" goes to the target, where a new login starts
+        // "Try again" goes to the target, where a new login starts, or else to our own page, which needs one.
+        answer_error(x, j->state.target.p ? j->state.target : STR("/.sallyport/"));
     }
     login_job_free(j);
 }
@@ -179,7 +180,8 @@ void login_enter(struct exchange *x)
     if (!j) return;
     if (!form_parse(j->arena, x->target.query.p ? x->target.query : STR(""), LIMIT_QUERY_FIELDS, &query) ||
         form_get(&query, "ticket", &ticket) != FORM_OK || ticket.n != SECRET_CHARACTERS) {
-        answer_failure(x, ERR_LOGIN_TICKET, "no ticket in the address");
+        err_set(&x->err, ERR_LOGIN_TICKET, "no ticket in the address");
+        answer_error(x, STR("/.sallyport/"));
         login_job_free(j);
         return;
     }

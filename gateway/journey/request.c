@@ -79,14 +79,18 @@ static bool known_host(const struct config *c, struct str host)
     return str_eq(host, c->login_host) || route_has_host(&c->routes, host);
 }
 
+// The page that says so has a style sheet, which is the same on every host.
+static enum phase_result wrong_host(struct exchange *x)
+{
+    if (!endpoints_serve_asset(x)) answer_failure(x, ERR_WRONG_HOST, "no route for this host");
+    return PHASE_DONE;
+}
+
 static enum phase_result redirect_plain(struct exchange *x)
 {
     if (x->secure) return PHASE_NEXT;
     const struct config *c = x->worker->shared->config;
-    if (!known_host(c, x->host)) {
-        answer_failure(x, ERR_WRONG_HOST, "no route for this host");
-        return PHASE_DONE;
-    }
+    if (!known_host(c, x->host)) return wrong_host(x);
     struct str origin = config_origin(x->arena, c, x->host);
     bool query = x->target.query.p != NULL;
     answer_redirect(x, arena_printf(x->arena, "%.*s%.*s%s%.*s", STR_FMT(origin), STR_FMT(x->target.path),
@@ -97,10 +101,7 @@ static enum phase_result redirect_plain(struct exchange *x)
 static enum phase_result route(struct exchange *x)
 {
     const struct config *c = x->worker->shared->config;
-    if (!known_host(c, x->host)) {
-        answer_failure(x, ERR_WRONG_HOST, "no route for this host");
-        return PHASE_DONE;
-    }
+    if (!known_host(c, x->host)) return wrong_host(x);
     x->own = path_has_prefix(x->target.path, STR("/.sallyport"));
     if (!x->own) x->route = route_match(&c->routes, x->host, x->target.path);
     return PHASE_NEXT;

@@ -45,6 +45,15 @@ describe('identity providers that are down', () => {
     const res = await page.goto(loginUrl('op'));
     assert.equal(res.status(), 503);
     await screenshot(page, 'provider-down');
+    // Another try does not insist on the provider that is down.
+    await Promise.all([page.waitForNavigation(), page.click('a.button')]);
+    assert.equal(await page.title(), `Sign in - ${await page.textContent('.site')}`);
+    assert.ok(await page.getByText('Cannot be reached').count() > 0, 'the chooser marks what is down');
+    await page.goto(stage.url(LOGIN, '/.sallyport/oidc/op/callback?state=x&code=y'));
+    assert.match(await page.title(), /^Signing in did not work/);
+    assert.equal(await page.getAttribute('a.button', 'href'), '/.sallyport/login');
+    await page.goto(stage.url('wiki.test', '/.sallyport/enter?ticket=x'));
+    assert.equal(await page.getAttribute('a.button', 'href'), '/.sallyport/');
     await context.close();
   });
 

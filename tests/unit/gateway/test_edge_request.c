@@ -350,6 +350,31 @@ static void test_http_1_0(void **state)
     close(b);
 }
 
+// A browser at a host that is not served gets a page with its style sheet, and nothing else there.
+static void test_the_page_of_a_wrong_host_has_its_style(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    client_open(e, &c);
+    client_send(&c, "GET /.sallyport/assets/style.css HTTP/1.1\r\nHost: other.example.com\r\n\r\n");
+    client_expect(&c, "HTTP/1.1 200 OK");
+    client_expect(&c, "text/css");
+    client_forget(&c);
+    client_close(&c);
+    static const char *const others[] = {
+        "GET /.sallyport/assets/none.css HTTP/1.1\r\nHost: other.example.com\r\n\r\n",
+        "POST /.sallyport/assets/style.css HTTP/1.1\r\nHost: other.example.com\r\nContent-Length: 0\r\n\r\n",
+        "GET /.sallyport/login HTTP/1.1\r\nHost: other.example.com\r\n\r\n",
+        "GET /.sallyport/assets/../login HTTP/1.1\r\nHost: other.example.com\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        client_open(e, &c);
+        client_send(&c, others[i]);
+        client_expect(&c, "HTTP/1.1 421 ");
+        client_close(&c);
+    }
+}
+
 #define T(f) cmocka_unit_test_setup(f, edge_test_begin)
 
 int main(void)
@@ -375,6 +400,7 @@ int main(void)
         T(test_garbage_is_refused_with_one_line),
         T(test_failures_elsewhere_do_not_break_connections),
         T(test_http_1_0),
+        T(test_the_page_of_a_wrong_host_has_its_style),
     };
     return cmocka_run_group_tests_name("edge: requests", tests, edge_setup, edge_teardown);
 }
