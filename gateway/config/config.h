@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The configuration as the daemon uses it: loaded from one YAML file, checked as a whole, immutable
-// afterwards. One table (config.c) declares name, type, default and description of every option; it drives
+// afterwards. One table (options.c) declares name, type, default and description of every option; it drives
 // the parser, the defaults, `sallyport config reference` and the check of the man page. docs/configuration.md
 // is the operators' view.
 #pragma once

@@ -78,13 +78,13 @@ struct section {
     const struct section *sibling; // unknown keys that are known there get a hint
 };
 
-// --- the table (config_options.c)
+// --- the table (options.c)
 extern const struct section section_root, section_listener, section_certificate, section_tls,
     section_saml_provider, section_oidc_provider, section_route, section_rule;
 // The whole table as Markdown, for `sallyport config reference`.
 struct str config_reference(struct arena *a);
 
-// --- errors (config_error.c)
+// --- errors (error.c)
 void config_error_at(struct loader *l, const struct yaml_node *node, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 // The same at the key in front of the value.
@@ -96,7 +96,7 @@ const char *config_nearest(struct loader *l, struct str word, const struct strli
 const char *config_found(struct loader *l, const struct yaml_node *node);
 void config_errors_sort(struct config_errors *errors);
 
-// --- the engine (config_section.c, config_value.c)
+// --- the engine (section.c, value.c)
 // Fills `base` with the defaults, then with what stands in `node` (NULL: nothing does).
 void config_section(struct loader *l, const struct yaml_node *node, const struct section *section,
                     void *base);
@@ -111,7 +111,7 @@ struct str config_resolve_path(struct loader *l, struct str path);
 // "debug, info, warn, error"; "duration".
 const char *config_type_text(struct arena *a, const struct option *option);
 
-// --- files and secrets (config_file.c)
+// --- files and secrets (file.c)
 void config_secret(struct loader *l, const struct yaml_node *node, struct str *ret);
 // A file with certificates in PEM; *ret_pem may be NULL.
 bool config_pem_file(struct loader *l, const struct yaml_node *node, struct str path, struct str *ret_pem);
@@ -142,7 +142,7 @@ void config_parse_email_domains(struct loader *l, const struct yaml_node *node, 
 void config_parse_methods(struct loader *l, const struct yaml_node *node, void *methods);
 void config_parse_rule_claims(struct loader *l, const struct yaml_node *node, void *rule);
 
-// --- what only the whole shows (config_check.c, config_coverage.c)
+// --- what only the whole shows (check.c, coverage.c)
 void config_check(struct loader *l);
 void config_check_coverage(struct loader *l);
 // "http" URLs are for this machine alone.

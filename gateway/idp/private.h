@@ -3,13 +3,15 @@
 // and idp_stop (idp.c). Nothing blocks: each step starts a fetch or a verifier task and goes on in its
 // `done`.
 //
-//   idp.c           thread, queue of jobs, loop            idp_fetch.c     one HTTP exchange with an identity
-//   provider idp_flow.c      begin, wait and end of one login       idp_verifier.c  connections to the
-//   verifier processes idp_oidc.c      OpenID Connect logins                  idp_refresh.c   when documents
-//   are fetched, which are usable idp_saml.c      SAML logins                            idp_document.c  how
-//   one document becomes the good copy
-//                                                          idp_disk.c      last good copies in the state
-//                                                          directory
+//   idp.c       thread, queue of jobs, loop
+//   flow.c      begin, wait and end of one login
+//   oidc.c      OpenID Connect logins
+//   saml.c      SAML logins
+//   fetch.c     one HTTP exchange with an identity provider
+//   verifier.c  connections to the verifier processes
+//   refresh.c   when documents are fetched, which are usable
+//   document.c  how one document becomes the good copy
+//   disk.c      last good copies in the state directory
 #pragma once
 
 #include <curl/curl.h>
@@ -21,7 +23,7 @@
 int64_t mono_ms(void); // for intervals
 int64_t wall_s(void);  // for what identity providers say
 
-// ---- idp_fetch.c
+// ---- fetch.c
 
 struct fetch_request {
     struct str url;
@@ -48,7 +50,7 @@ void fetch_perform(struct idp *idp);       // lets curl work, calls `done` of wh
 void fetch_drop_all(struct idp *idp);      // without `done`
 bool fetch_is_json(const struct fetch *f); // application/json, RFC 9110 media type comparison
 
-// ---- idp_verifier.c
+// ---- verifier.c
 
 struct verify_task {
     struct str frame_payload; // encoded request, owned by the task's arena
@@ -90,7 +92,7 @@ void verifier_tick(struct idp *idp, int64_t now);                              /
 void verifier_io(struct idp *idp, struct verifier_slot *s, short revents);
 int64_t verifier_deadline(const struct idp *idp); // INT64_MAX: none
 
-// ---- idp_document.c, idp_disk.c, idp_refresh.c
+// ---- document.c, disk.c, refresh.c
 
 enum document_kind { DOCUMENT_METADATA, DOCUMENT_DISCOVERY, DOCUMENT_JWKS };
 struct document {
@@ -135,7 +137,7 @@ void refresh_init(struct idp *idp);
 void refresh_done(struct idp *idp);
 void refresh_tick(struct idp *idp, int64_t now);
 int64_t refresh_deadline(const struct idp *idp);
-// Called by idp_document.c when an attempt has ended.
+// Called by document.c when an attempt has ended.
 void refresh_ended(struct document *d, bool good, const struct err *err);
 
 void document_load_disk(struct document *d); // then fetches
@@ -150,7 +152,7 @@ bool disk_load(const struct idp *idp, const struct document *d, struct arena *a,
                int64_t *ret_time);
 void disk_save(const struct idp *idp, const struct document *d); // failures are logged
 
-// ---- idp_flow.c, idp_oidc.c, idp_saml.c
+// ---- flow.c, oidc.c, saml.c
 
 struct flow {
     struct idp *idp;

@@ -2,8 +2,9 @@
 // A slot is one verifier process' connection with at most one outstanding message:
 //
 //   (no fd) --attach--> IDLE --task--> [SETUP -->] [METADATA -->] TASK --reply--> IDLE
-//      ^------- EOF, nonsense, or no answer in time: the task fails (login.crashed), the supervisor is told
-//      ----'
+//
+// At any time back to (no fd): at EOF, after nonsense, or without an answer in time. The task that was under
+// way fails (login.crashed), and the supervisor is told.
 #include <errno.h>
 #include <poll.h>
 #include <string.h>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The processes of `sallyport serve` and what passes between them. Drawn in ARCHITECTURE.md.
 //
-//   supervisor --fork--> gateway    control socket (SOCK_SEQPACKET): "verifier" + slot + a connected socket
-//   (SCM_RIGHTS) supervisor --exec--> verifier   fd 3: its end of a SOCK_STREAM pair; clean environment,
-//   rlimits, seccomp
+//   supervisor --fork--> gateway
+//     over a control socket (control.h): "verifier", a slot and a connected socket
+//   supervisor --exec--> verifier
+//     with an empty environment; descriptor 3 is its end of that socket; limits, then seccomp
 //
 // A verifier that dies closes its end: the gateway fails the one message that it had (ERR_LOGIN_CRASHED), and
 // the supervisor starts another and passes a new socket. A gateway that dies is started again on the same

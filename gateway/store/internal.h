@@ -27,7 +27,7 @@ struct hash {
     uint8_t b[HASH_BYTES];
 };
 
-// The directory of the environment: its lock and its marker (store_dir.c).
+// The directory of the environment: its lock and its marker (dir.c).
 struct store_dir {
     char path[4096];
     char boot[37]; // id of this boot of the machine
@@ -76,7 +76,7 @@ size_t store_reserve_pages(size_t map_pages);
 // meanwhile, so it holds every lock; the caller holds none.
 int store_adopt_map(struct store *s);
 
-// Records (store_record.c).
+// Records (record.c).
 struct record {
     int64_t until;
     struct hash index[RECORD_INDEXES];
@@ -98,7 +98,7 @@ void by_user_key_make(uint8_t ret[BY_USER_KEY_BYTES], const struct hash *person,
 void store_put_int(uint8_t ret[8], int64_t v);
 int64_t store_get_int(const uint8_t p[8]);
 
-// A write transaction (store_ops.c). What it reports through `op->err` is final unless it returns false: then
+// A write transaction (ops.c). What it reports through `op->err` is final unless it returns false: then
 // the transaction is unusable and must be aborted, and the operation may be tried again in one of its own.
 struct write {
     struct store *s;
@@ -109,6 +109,6 @@ bool store_execute(struct write *w, struct store_op *op);
 // Removes at most SWEEP_SLICE things that ended before `now`.
 bool store_sweep(struct write *w, int64_t now, size_t *ret_removed, struct err *err);
 
-// The thread (store_writer.c).
+// The thread (writer.c).
 bool store_writer_start(struct store *s, struct err *err);
 void store_writer_stop(struct store *s);

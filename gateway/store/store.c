@@ -40,7 +40,7 @@ static int env_configure(struct store *s, int64_t map_bytes)
     if (!rc) rc = mdb_env_set_mapsize(s->env, map);
     if (!rc) rc = mdb_env_set_maxdbs(s->env, DB_COUNT);
     if (!rc) rc = mdb_env_set_maxreaders(s->env, MAX_READERS);
-    // NOTLS: a reader belongs to its handle, not to its thread. NOSYNC: see store_dir.c.
+    // NOTLS: a reader belongs to its handle, not to its thread. NOSYNC: see dir.c.
     if (!rc) rc = mdb_env_open(s->env, s->dir.path, MDB_NOTLS | MDB_NOSYNC, 0600);
     return rc;
 }
