@@ -103,6 +103,15 @@ static void after_disk(struct document *d)
     flow_resume_waiting(d->provider);
 }
 
+static void log_copy_refused(const struct document *d, const struct err *err)
+{
+    struct log_line l;
+    log_begin(&l, LOG_WARN, "idp.copy_refused");
+    log_str(&l, "idp", d->provider->config->key);
+    log_err(&l, err);
+    log_end(&l);
+}
+
 static void checked(struct verify_task *t, const struct verify_reply *r)
 {
     struct candidate *c = t->context;
@@ -118,7 +127,7 @@ static void checked(struct verify_task *t, const struct verify_reply *r)
     bool from_disk = c->from_disk;
     candidate_free(c);
     if (from_disk) {
-        if (!good) log_failure(LOG_WARN, "idp.copy_refused", &err);
+        if (!good) log_copy_refused(d, &err);
         after_disk(d);
         return;
     }

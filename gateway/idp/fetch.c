@@ -212,7 +212,8 @@ static void fetch_failed(struct fetch_private *f, CURLcode code)
     struct url u;
     struct err ignored;
     curl_easy_getinfo(f->easy, CURLINFO_EFFECTIVE_URL, &url);
-    if (url && url_parse(f->arena, str_c(url), &u, &ignored))
+    bool named = url && url_parse(f->arena, str_c(url), &u, &ignored);
+    if (named && str_search(str_c(why), u.host) == strlen(why))
         err_set(&f->public.err, ERR_LOGIN_UNAVAILABLE, "%.*s: %s", STR_FMT(u.host), why);
     else
         err_set(&f->public.err, ERR_LOGIN_UNAVAILABLE, "%s", why);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -89,6 +90,7 @@ int verifier_run(void)
 {
     struct err err = { 0 };
     log_init(LOG_INFO, "verifier");
+    prctl(PR_SET_NAME, "verifier", 0, 0, 0); // it was started as /proc/self/exe: ps would say "exe"
     signal(SIGPIPE, SIG_IGN);
     // Ctrl-C reaches every process of a terminal, and others signal whole groups. Who is signing in may
     // finish: the end of the gateway's connection, or a SIGKILL, ends a verifier.
