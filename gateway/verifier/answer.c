@@ -160,7 +160,8 @@ static bool do_oidc_token_error(const struct verify_request *q, struct err *err)
     json_t *json = json_loadb(q->text.p, q->text.n, JSON_REJECT_DUPLICATES, NULL);
     struct str code = str_c(json_string_value(json_object_get(json, "error")));
     if (error_code_printable(code))
-        err_set(err, ERR_OIDC_TOKEN_RESPONSE, "the token endpoint said %.*s", STR_FMT(code));
+        err_set(err, ERR_OIDC_TOKEN_RESPONSE, "the token endpoint said %.*s%s", STR_FMT(code),
+                str_eq_c(code, "invalid_client") ? ": client_id, client_secret or token_auth is wrong" : "");
     else
         err_set(err, ERR_OIDC_TOKEN_RESPONSE, "the token endpoint refused without a reason");
     json_decref(json);

@@ -366,7 +366,13 @@ static void test_token_errors(void **state)
                                    &answered);
     assert_true(answered && r.last);
     assert_int_equal(r.err.code, ERR_OIDC_TOKEN_RESPONSE);
-    assert_non_null(strstr(r.err.detail, "invalid_grant"));
+    assert_string_equal(r.err.detail, "the token endpoint said invalid_grant");
+    r = answer(in,
+               (struct verify_request){ .kind = VERIFY_OIDC_TOKEN_ERROR,
+                                        .text = STR("{\"error\":\"invalid_client\"}") },
+               &answered);
+    assert_non_null(
+        strstr(r.err.detail, "client_secret or token_auth is wrong")); // the operator's, not the visitor's
     const char *const unprintable[] = {
         "{\"error\":\"a b\"}",
         "{\"error\":\"\\u0007\"}",
