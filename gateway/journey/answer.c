@@ -83,6 +83,12 @@ void answer_page(struct exchange *x, int status, struct str html)
     answer_body(x, status, "text/html; charset=utf-8", html);
 }
 
+struct str answer_home(const struct exchange *x)
+{
+    bool served = route_match(&x->worker->shared->config->routes, x->host, STR("/"));
+    return served ? STR("/") : STR("/.sallyport/");
+}
+
 static struct str where_to_log_in(struct exchange *x)
 {
     const struct shared *s = x->worker->shared;

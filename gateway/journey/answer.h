@@ -10,6 +10,8 @@ void answer_add(struct exchange *x, const char *name, struct str value);
 void answer_body(struct exchange *x, int status, const char *content_type, struct str body);
 // 302 for GET and HEAD, 303 for everything else.
 void answer_redirect(struct exchange *x, struct str url);
+// Where pages lead that lead back to the site: its front page, or our own where the host has none.
+struct str answer_home(const struct exchange *x);
 // A page of ours: HTML with its strict headers.
 void answer_page(struct exchange *x, int status, struct str html);
 // x->err as a page for navigations, as JSON for everything else. Its status is the code's, the log line

@@ -151,9 +151,9 @@ static void ask_logout(struct exchange *x)
 {
     struct page_common k = common(x);
     if (x->has_session)
-        answer_page(x, 200, page_confirm_logout(x->arena, &k));
+        answer_page(x, 200, page_confirm_logout(x->arena, &k, answer_home(x)));
     else
-        answer_page(x, 200, page_signed_out(x->arena, &k, STR("/")));
+        answer_page(x, 200, page_signed_out(x->arena, &k, answer_home(x)));
 }
 
 static void add_member(struct sbuf *b, struct arena *a, const char *name, struct str value)

@@ -30,7 +30,7 @@ static void say_goodbye(struct exchange *x)
     struct page_common common = { .site_name = x->worker->shared->config->site_name,
                                   .host = x->host,
                                   .request_id = str_c(x->request_id) };
-    answer_page(x, 200, page_signed_out(x->arena, &common, STR("/")));
+    answer_page(x, 200, page_signed_out(x->arena, &common, answer_home(x)));
 }
 
 static void deleted(struct login_job *j)

@@ -129,10 +129,11 @@ struct str page_whoami(struct arena *a, const struct page_common *c, const struc
     return page(a, "whoami", c, STR("Signed in"), STR_NONE, &scope);
 }
 
-struct str page_confirm_logout(struct arena *a, const struct page_common *c)
+struct str page_confirm_logout(struct arena *a, const struct page_common *c, struct str home_href)
 {
-    struct template_scope none = { NULL, 0, NULL };
-    return page(a, "confirm_logout", c, STR("Sign out"), STR_NONE, &none);
+    struct template_field f[] = { { .name = "home_href", .text = safe_href(home_href) } };
+    struct template_scope scope = SCOPE(f);
+    return page(a, "confirm_logout", c, STR("Sign out"), STR_NONE, &scope);
 }
 
 struct str page_signed_out(struct arena *a, const struct page_common *c, struct str home_href)

@@ -32,7 +32,7 @@ struct page_row {
 struct str page_whoami(struct arena *a, const struct page_common *c, const struct page_row *rows,
                        size_t nrows, struct strlist groups);
 // GET of /.sallyport/logout while logged in: asks with a button.
-struct str page_confirm_logout(struct arena *a, const struct page_common *c);
+struct str page_confirm_logout(struct arena *a, const struct page_common *c, struct str home_href);
 struct str page_signed_out(struct arena *a, const struct page_common *c, struct str home_href);
 
 struct page_error {

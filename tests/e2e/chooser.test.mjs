@@ -150,7 +150,12 @@ describe('pages in a browser', () => {
 
     await page.goto(stage.url('wiki.test', '/.sallyport/logout'));
     assert.match(await page.textContent('body'), /sign out/i);
+    assert.equal(await page.getAttribute('a.button', 'href'), '/', 'back to the application');
     await screenshot(page, 'sign-out');
+    const login = await context.newPage();
+    await login.goto(stage.url(LOGIN, '/.sallyport/logout'));
+    assert.equal(await login.getAttribute('a.button', 'href'), '/.sallyport/', 'there is no application here');
+    await login.close();
     const cookies = await context.cookies(stage.url('wiki.test'));
     assert.equal(cookies.find((c) => c.name === '__Host-sallyport')?.value, before, 'asking signs nobody out');
 

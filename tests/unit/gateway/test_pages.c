@@ -96,7 +96,7 @@ static struct str page_of(struct arena *a, int which, struct str s)
     switch (which) {
     case 0: return chooser_of(a, s, href);
     case 1: return whoami_of(a, s);
-    case 2: return page_confirm_logout(a, &c);
+    case 2: return page_confirm_logout(a, &c, href);
     case 3: return page_signed_out(a, &c, href);
     default: return error_page_of(a, s, href);
     }
@@ -106,7 +106,7 @@ static void test_every_value_is_escaped(void **state)
 {
     (void)state;
     // Values that each page shows: four of the frame (site name twice), and its own.
-    static const size_t shown[PAGES] = { 4 + 1 + 3, 4 + 1 + 3 + 1, 4 + 1, 4 + 1, 4 + 1 + 7 };
+    static const size_t shown[PAGES] = { 4 + 1 + 3, 4 + 1 + 3 + 1, 4 + 2, 4 + 1, 4 + 1 + 7 };
     for (int i = 0; i < PAGES; i++) {
         struct str html = page_of(arena, i, evil);
         assert_non_null(html.p);
@@ -138,6 +138,7 @@ static void test_links_lead_to_sites_only(void **state)
         assert_true(has(chooser, "Cannot be reached"));
         assert_false(has(error_page_of(arena, STR("a"), href), "<a "));
         assert_false(has(page_signed_out(arena, &c, href), "<a "));
+        assert_false(has(page_confirm_logout(arena, &c, href), "<a "));
     }
     static const char *const good[] = { "/", "/.sallyport/login?a=b", "https://a.example/",
                                         "HTTPS://a.example" };
