@@ -3,13 +3,22 @@
 #include <time.h>
 
 #include "cli/cli.h"
+#include "gateway/process/privileges.h"
+
+// Root may make the keys, but they belong to the user that the gateway becomes: else a service that is
+// started as that user could not read them.
+static bool hand_over(const struct config *c, struct err *err)
+{
+    struct privileges p;
+    return privileges_find(c, &p, err) && privileges_give_directories(&p, c, err);
+}
 
 static struct str make(struct arena *a, const struct config *c, struct err *err)
 {
     struct state_keys keys;
     struct str name = arena_str(a, c->login_host), dir = arena_str(a, c->state_dir);
     if (!name.p || !dir.p) return STR_NONE;
-    if (!state_keys_load(a, dir.p, name.p, time(NULL), &keys, err)) return STR_NONE;
+    if (!state_keys_load(a, dir.p, name.p, time(NULL), &keys, err) || !hand_over(c, err)) return STR_NONE;
     struct saml_sp sp = config_saml_sp(a, c, &keys);
     if (sp.providers.n == 0) {
         err_set(err, ERR_CONFIG, "no identity provider has protocol: saml, so there is no metadata");
@@ -52,7 +61,8 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_metadata = {
     "metadata", "--config FILE [--env-file FILE]",
     "Prints our SAML metadata, for the identity provider's administrator.",
-    "Makes the keys in the state directory when they are not there yet, so run it as the user that the\n"
-    "gateway is started as.\n" ENV_FILE_HELP "Exit code 0: printed; 1: not possible; 2: called wrongly.\n",
+    "Makes the keys in the state directory when they are not there yet; run as root, it gives them to the\n"
+    "user that the gateway becomes.\n" ENV_FILE_HELP
+    "Exit code 0: printed; 1: not possible; 2: called wrongly.\n",
     run
 };

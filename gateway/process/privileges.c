@@ -90,11 +90,16 @@ static bool give_socket(const struct privileges *p, struct str operations, struc
     return lchown(path, p->uid, p->gid) == 0 || err_set(err, ERR_FILE, "%s: %s", path, strerror(errno));
 }
 
-bool privileges_give_state(const struct privileges *p, const struct config *c, struct err *err)
+bool privileges_give_directories(const struct privileges *p, const struct config *c, struct err *err)
 {
     if (!p->drop) return true;
     return give_directory(p, c->state_dir, err) &&
-           (!c->store_path.n || give_directory(p, c->store_path, err)) && give_socket(p, c->operations, err);
+           (!c->store_path.n || give_directory(p, c->store_path, err));
+}
+
+bool privileges_give_state(const struct privileges *p, const struct config *c, struct err *err)
+{
+    return privileges_give_directories(p, c, err) && (!p->drop || give_socket(p, c->operations, err));
 }
 
 bool privileges_drop(const struct privileges *p, struct err *err)
