@@ -110,7 +110,9 @@ void rig_halt(struct rig *r)
     idp_stop(r->idp);
     close(r->control);
     for (int i = 0; i < RIG_VERIFIERS; i++) {
-        if (r->verifiers[i]) waitpid(r->verifiers[i], NULL, 0); // they see the end of the connection
+        if (!r->verifiers[i]) continue;
+        kill(r->verifiers[i], SIGCONT);    // a test that failed may have left it stopped
+        waitpid(r->verifiers[i], NULL, 0); // it sees the end of the connection
         r->verifiers[i] = 0;
     }
 }
