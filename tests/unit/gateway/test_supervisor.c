@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "gateway/process/control.h"
 #include "gateway/process/processes.h"
 #include "gateway/verifier/sandbox.h"
@@ -158,6 +159,7 @@ static void start(void)
         int log = open(t.log, O_WRONLY | O_CREAT | O_APPEND, 0600);
         dup2(log, 2);
         close(log);
+        child_without_leak_check();
         setenv("NOTIFY_SOCKET", t.notify_path, 1);
         _exit(supervisor_run(t.config));
     }
