@@ -5,6 +5,7 @@
 // is the operators' view.
 #pragma once
 
+#include "base/ip.h"
 #include "certs/certs.h"
 #include "http/policy.h"
 #include "oidc/oidc.h"
@@ -32,16 +33,55 @@ struct listener {
     uint16_t port;
     bool tls;
     bool redirect_to_https; // plain HTTP that only redirects
+    bool proxy_protocol;    // every connection begins with a PROXY protocol header of a trusted proxy
     struct cert_pair *certificates;
     size_t ncertificates;
 };
 
 struct backend {
-    struct str url;  // as configured
-    struct str host; // name or address
+    struct str url;       // as configured
+    bool tls;             // https://
+    struct str unix_path; // unix:PATH; absent: TCP
+    struct str host;      // name or address; with unix: "localhost"
     uint16_t port;
-    struct str authority; // host[:port] for messages
-    size_t index;         // set and used by the resolver
+    struct str authority; // host[:port] or unix:PATH, for messages and, without preserve_host, for Host
+    size_t index;         // among all backends of all routes: resolver, shared health
+};
+
+enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONNECTIONS };
+
+// How https:// backends of a route are spoken to.
+struct backend_tls {
+    struct str ca_pem;              // authorities; absent: the system's
+    struct str cert_path, key_path; // for messages
+    struct str cert_pem, key_pem;   // our client certificate; absent: none
+    struct str server_name;         // for SNI and the check; absent: the host in the URL
+    bool verify;                    // default true
+};
+
+// Active checks: GET path from time to time. path absent: none.
+struct health_check {
+    struct str path;
+    int64_t interval, timeout; // seconds
+    unsigned rise, fall;       // so many good (bad) answers in a row make a backend healthy (unhealthy)
+};
+
+// Passive: so many failures in a row (no connection, no answer, broken answer) take a backend out for a time.
+struct ejection {
+    unsigned failures;
+    int64_t seconds;
+};
+
+// Answers every request of the route with a redirect.
+struct redirect {
+    struct str to;  // absolute URL or path; absent: the route has backends
+    int status;     // 301, 302, 303, 307, 308
+    bool keep_path; // the part of the path behind the route's prefix, and the query, are appended
+};
+
+struct websocket {
+    bool allowed;           // Upgrade: websocket is passed on (default true)
+    struct strlist origins; // "https://other.example.com": allowed beside the host's own; "*" alone: any
 };
 
 enum identity_preset {
@@ -58,6 +98,21 @@ struct route_target {
     unsigned identity; // mask of enum identity_preset
     enum secure_headers secure_headers;
     int64_t connect_timeout, response_timeout; // seconds
+    int64_t stream_timeout; // seconds without a byte in either direction on a WebSocket or an event stream
+    enum balance balance;
+    struct backend_tls tls;
+    struct health_check health;
+    struct ejection eject;
+    int64_t max_connections; // to each backend at the same time, all workers together; 0: no limit
+    int64_t max_queue;       // requests that wait for one of these, all workers together
+    int64_t queue_timeout;   // seconds
+    int64_t max_body;        // bytes of a request body; -1: no limit
+    struct str prefix;       // the route's path
+    bool strip_prefix;       // the prefix is taken off before forwarding
+    struct str rewrite;      // put in its place; absent: nothing
+    bool preserve_host;      // Host as the browser sent it (default), else the backend's
+    struct redirect redirect;
+    struct websocket websocket;
 };
 
 struct config {
@@ -83,7 +138,11 @@ struct config {
     unsigned workers;      // 0: one per core
     unsigned verifiers;
     int64_t timeout_request_head, timeout_idle, timeout_drain; // seconds
-    struct str site_name;                                      // title of pages
+    int64_t max_connections;                                   // of clients, overall; more are closed at once
+    int64_t max_connections_per_address;                       // IPv6: per /64
+    int64_t max_streams;                                       // concurrent ones of an HTTP/2 connection
+    struct ip_networks trusted_proxies; // whose PROXY headers, X-Forwarded-* and Forwarded are believed
+    struct str site_name;               // title of pages
     struct str log_level;
     struct str saml_entity_id; // default https://<login host>/.sallyport/saml/metadata
 };

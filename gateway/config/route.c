@@ -67,7 +67,7 @@ static bool parse_backend(struct loader *l, const struct yaml_node *node, struct
         struct str host = url.ipv6 ? arena_printf(l->arena, "[%.*s]", STR_FMT(url.host)) : url.host;
         struct str authority =
             url.port == 80 ? host : arena_printf(l->arena, "%.*s:%u", STR_FMT(host), url.port);
-        *ret = (struct backend){ text, url.host, url.port, authority };
+        *ret = (struct backend){ .url = text, .host = url.host, .port = url.port, .authority = authority };
         return true;
     }
     return false;

@@ -52,7 +52,7 @@ void conn_close(struct conn *c)
 {
     if (c->closed) return;
     c->closed = true;
-    h1_gone(c);
+    if (c->protocol) c->protocol->gone(c);
     struct worker *w = c->worker;
     timer_clear(&w->loop, &c->timer);
     loop_remove(&w->loop, &c->io);
@@ -89,6 +89,28 @@ static void handshake_failed(struct conn *c, const char *why)
     conn_close(c);
 }
 
+// The client chose among what tls_server_new was given; whoever sends no ALPN speaks HTTP/1.1.
+static const struct conn_protocol *chosen_protocol(const struct conn *c)
+{
+    const unsigned char *name = NULL;
+    unsigned n = 0;
+    if (c->ssl) SSL_get0_alpn_selected(c->ssl, &name, &n);
+    bool h2 = n == 2 && memcmp(name, "h2", 2) == 0;
+    return h2 ? &h2_protocol : &h1_protocol;
+}
+
+// False: out of memory, the connection is gone.
+static bool speak(struct conn *c)
+{
+    const struct conn_protocol *p = chosen_protocol(c);
+    if (p->start(c)) {
+        c->protocol = p;
+        return true;
+    }
+    conn_close(c);
+    return false;
+}
+
 static bool handshake(struct conn *c)
 {
     if (c->handshaken) return true;
@@ -96,8 +118,7 @@ static bool handshake(struct conn *c)
     int result = SSL_accept(c->ssl);
     if (result == 1) {
         c->handshaken = true;
-        h1_idle_since_accept(c);
-        return true;
+        return speak(c);
     }
     note_tls_error(c, result);
     if (c->broken || c->eof) handshake_failed(c, "failed");
@@ -188,14 +209,14 @@ static void conn_ready(struct io *io, uint32_t events)
     if (events & EPOLLRDHUP) c->hung_up = true;
     if (events & (EPOLLHUP | EPOLLERR)) c->broken = true; // both directions are closed, or reset
     if (c->ssl && !handshake(c)) return;
-    h1_run(c);
+    c->protocol->run(c);
 }
 
 static void conn_timeout(struct timer *t)
 {
     struct conn *c = container_of(t, struct conn, timer);
-    if (c->handshaken) {
-        h1_timeout(c);
+    if (c->protocol) {
+        c->protocol->timeout(c);
         return;
     }
     handshake_failed(c, "took too long");
@@ -208,6 +229,15 @@ void tcp_options(int fd)
     int one = 1, unsent = 128 * 1024;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+}
+
+// A handshake may be finished, and the request behind it be answered.
+void conn_drain(struct conn *c)
+{
+    if (c->protocol)
+        c->protocol->drain(c);
+    else
+        timer_set(&c->worker->loop, &c->timer, CONN_DRAIN_MS);
 }
 
 void conn_open(struct worker *w, size_t listener, int fd, const struct sockaddr *peer)
@@ -235,7 +265,7 @@ void conn_open(struct worker *w, size_t listener, int fd, const struct sockaddr 
     if (!loop_add(&w->loop, &c->io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) goto fail;
     link_conn(c);
     timer_set(&w->loop, &c->timer, w->shared->config->timeout_request_head * 1000);
-    if (!tls) h1_idle_since_accept(c);
+    if (!tls) speak(c);
     return;
 fail:
     SSL_free(c->ssl);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A client connection: the socket, TLS, its two buffers, its one timer. What the bytes mean is the engine's
-// business (gateway/edge/h1.c). All calls happen on the worker's thread.
+// A client connection: the socket, TLS, its two buffers, its one timer. What the bytes mean is its protocol's
+// business: HTTP/1.1 (gateway/edge/h1.c) or HTTP/2 (gateway/edge/h2.c), chosen by ALPN when the handshake is
+// over. All calls happen on the worker's thread.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -8,15 +9,54 @@
 #include "gateway/edge/exchange.h"
 #include "http/body.h"
 
-enum { CONN_IN_BYTES = LIMIT_HEAD_BYTES + 16 * 1024, CONN_OUT_BYTES = LIMIT_RESPONSE_HEAD_BYTES + 32 * 1024 };
+enum {
+    CONN_IN_BYTES = LIMIT_HEAD_BYTES + 16 * 1024,
+    CONN_OUT_BYTES = LIMIT_RESPONSE_HEAD_BYTES + 32 * 1024,
+    CONN_DRAIN_MS = 1000, // for the first request of a connection that was made just before the end
+};
 
-// HTTP/1.1 state of a connection; only gateway/edge/h1.c touches it.
+// Only gateway/edge/h1*.c touch it.
 enum h1_state {
     H1_HEAD,     // waiting for a request head, maybe with some of it
     H1_EXCHANGE, // an exchange is at work
     H1_FLUSH,    // the answer is complete, its last bytes are on their way
     H1_LINGER,   // everything is sent and closed for writing; what the client still sends is thrown away
 };
+
+// HTTP/1.1: one request at a time.
+struct h1 {
+    enum h1_state state;
+    bool keep_alive;              // after the current exchange
+    bool send_chunked, send_body; // framing of the current answer
+    bool continue_sent;
+    bool served; // an exchange has ended here
+    bool tunnel; // 101 was sent: bytes are not framed any more, in both directions
+    struct exchange *exchange;
+    size_t scanned;         // how far the end of the head was searched for
+    size_t head_bytes;      // of the current request, at the front of `in`
+    struct chunked chunked; // decoder of the current request's body
+    int64_t body_left;      // of a body with Content-Length
+    int64_t head_deadline;  // ms; 0: no byte of a head has arrived
+    size_t lingered;
+};
+
+struct h2;
+struct conn;
+
+// What a protocol does with a connection.
+struct conn_protocol {
+    // The handshake is over (or there is none): prepares what the connection needs. False: out of memory.
+    bool (*start)(struct conn *c);
+    // Bytes may have arrived or room may be there. May close the connection.
+    void (*run)(struct conn *c);
+    // conn->timer has fired.
+    void (*timeout)(struct conn *c);
+    // The worker drains: idle connections end now, busy ones after their last answer.
+    void (*drain)(struct conn *c);
+    // The connection is being closed: exchanges learn that their client has gone, memory is released.
+    void (*gone)(struct conn *c);
+};
+extern const struct conn_protocol h1_protocol, h2_protocol;
 
 struct conn {
     struct io io;
@@ -31,22 +71,13 @@ struct conn {
     bool eof;     // the client will send no more
     bool hung_up; // its FIN has come, maybe behind bytes that are still unread
     bool broken;  // nothing can be sent or received any more
-    bool in_run;  // h1_run is on the stack: whoever changes the state may leave the rest to it
+    bool in_run;  // protocol->run is on the stack: whoever changes the state may leave the rest to it
     bool closed;  // freed at the end of the loop's round
-
-    // HTTP/1.1
-    enum h1_state state;
-    struct exchange *exchange;
-    size_t scanned;               // how far the end of the head was searched for
-    size_t head_bytes;            // of the current request, at the front of `in`
-    struct chunked chunked;       // decoder of the current request's body
-    int64_t body_left;            // of a body with Content-Length
-    int64_t head_deadline;        // ms; 0: no byte of a head has arrived
-    bool keep_alive;              // after the current exchange
-    bool send_chunked, send_body; // framing of the current answer
-    bool continue_sent;
-    bool served; // an exchange has ended here
-    size_t lingered;
+    const struct conn_protocol *protocol; // NULL during the handshake
+    union {
+        struct h1 h1;
+        struct h2 *h2;
+    };
 };
 
 // Accepts one connection: makes the struct and starts the handshake. Closes fd when that fails.
@@ -61,10 +92,5 @@ bool conn_flush(struct conn *c);
 void conn_close(struct conn *c);
 // Says goodbye (close_notify, FIN) but goes on reading. False: there is no room for it yet.
 bool conn_shutdown(struct conn *c);
-
-// The engine's side, called by conn.c: bytes may have arrived or room may be there; time is up.
-void h1_run(struct conn *c);
-void h1_timeout(struct conn *c);
-void h1_idle_since_accept(struct conn *c);
-// Draining: an idle connection is closed, a busy one after its answer.
-void h1_drain(struct conn *c);
+// Draining: an idle connection is closed, a busy one after its last answer.
+void conn_drain(struct conn *c);

@@ -8,6 +8,7 @@
 // then it is freed.
 #pragma once
 
+#include "base/ip.h"
 #include "gateway/edge/worker.h"
 #include "gateway/store/session.h"
 #include "http/head.h"
@@ -30,9 +31,13 @@ struct engine {
     void (*flush)(struct exchange *x);
     // The answer is complete. The exchange is gone afterwards.
     void (*end)(struct exchange *x);
-    // The answer cannot be completed: the client must notice (connection closed). The exchange is gone
-    // afterwards.
+    // The answer cannot be completed: the client must notice (connection closed, stream reset). The exchange
+    // is gone afterwards.
     void (*abort)(struct exchange *x);
+    // Sends the head with status 101 (h2: the 200 of an extended CONNECT): from now on body_peek and write
+    // carry the tunnel's bytes as they are, and x->body_done means that the client ends its direction. False:
+    // as for head.
+    bool (*upgrade)(struct exchange *x);
 };
 
 struct exchange {
@@ -47,7 +52,10 @@ struct exchange {
     struct http_target target; // canonical
     struct str host;           // canonical
     struct str client;         // address in text
-    bool secure;               // came over TLS
+    struct ip_address address; // the same; the client's, as far as trusted proxies say
+    bool secure;               // came over TLS, or a trusted proxy says so
+    struct str upgrade;        // the protocol that the client asks to switch to ("websocket"); absent: none
+    bool tunnel;               // switched: engine->upgrade was called
     bool navigation;           // a page navigation of a browser
     bool body_done;            // the whole request body was consumed
     bool body_failed;          // its framing is wrong (x->err says how): no more will come

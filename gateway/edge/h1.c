@@ -14,18 +14,17 @@ enum {
     LINGER_BYTES = 32 * 1024 * 1024, // thrown away at the end of a connection, at most
     LINGER_BURST = 512 * 1024,       // of these in one turn
     LINGER_MS = 2000,
-    DRAIN_MS = 1000,    // for the first request of a connection that was made just before the end
     BURST_REQUESTS = 8, // of one connection, then the others have their turn
     CHUNK_OVERHEAD = 24,
 };
 
 static void h1_check(const struct conn *c)
 {
-    switch (c->state) {
-    case H1_HEAD: assert(!c->exchange); break;
-    case H1_EXCHANGE: assert(c->exchange && c->exchange->stream == c); break;
+    switch (c->h1.state) {
+    case H1_HEAD: assert(!c->h1.exchange); break;
+    case H1_EXCHANGE: assert(c->h1.exchange && c->h1.exchange->stream == c); break;
     case H1_FLUSH:
-    case H1_LINGER: assert(!c->exchange); break;
+    case H1_LINGER: assert(!c->h1.exchange); break;
     }
 }
 
@@ -34,14 +33,16 @@ static int64_t idle_ms(const struct conn *c)
     return c->worker->shared->config->timeout_idle * 1000;
 }
 
+static void h1_run(struct conn *c);
+
 static void set_state(struct conn *c, enum h1_state state)
 {
-    c->state = state;
+    c->h1.state = state;
     struct loop *l = &c->worker->loop;
     switch (state) {
     case H1_HEAD:
-        c->scanned = 0;
-        c->head_deadline = 0;
+        c->h1.scanned = 0;
+        c->h1.head_deadline = 0;
         timer_set(l, &c->timer, idle_ms(c));
         break;
     case H1_EXCHANGE: timer_set(l, &c->timer, idle_ms(c)); break;
@@ -53,16 +54,18 @@ static void set_state(struct conn *c, enum h1_state state)
 
 void h1_touch(struct conn *c)
 {
-    if (c->state == H1_EXCHANGE || c->state == H1_FLUSH) timer_set(&c->worker->loop, &c->timer, idle_ms(c));
+    if (c->h1.state == H1_EXCHANGE || c->h1.state == H1_FLUSH)
+        timer_set(&c->worker->loop, &c->timer, idle_ms(c));
 }
 
-void h1_idle_since_accept(struct conn *c)
+static bool h1_start(struct conn *c)
 {
-    c->keep_alive = true;
+    c->h1 = (struct h1){ .keep_alive = true };
     set_state(c, H1_HEAD);
     // The first request is due within the head's time, not within the longer idle time.
     int64_t ms = c->worker->shared->config->timeout_request_head * 1000;
-    timer_set(&c->worker->loop, &c->timer, c->worker->draining && ms > DRAIN_MS ? DRAIN_MS : ms);
+    timer_set(&c->worker->loop, &c->timer, c->worker->draining && ms > CONN_DRAIN_MS ? CONN_DRAIN_MS : ms);
+    return true;
 }
 
 // --- answer
@@ -74,12 +77,13 @@ static bool body_allowed(const struct exchange *x)
 
 static void choose_framing(struct conn *c, struct exchange *x)
 {
-    c->send_body = body_allowed(x);
-    c->send_chunked = c->send_body && x->length < 0 && x->req.minor == 1;
-    bool until_close = c->send_body && x->length < 0 && !c->send_chunked;
-    if (until_close || x->close || !x->req.keep_alive || c->worker->draining || c->eof) c->keep_alive = false;
+    c->h1.send_body = body_allowed(x);
+    c->h1.send_chunked = c->h1.send_body && x->length < 0 && x->req.minor == 1;
+    bool until_close = c->h1.send_body && x->length < 0 && !c->h1.send_chunked;
+    if (until_close || x->close || !x->req.keep_alive || c->worker->draining || c->eof)
+        c->h1.keep_alive = false;
     // An unread body would have to be read to find the next request: the connection ends instead.
-    if (!x->body_done) c->keep_alive = false;
+    if (!x->body_done) c->h1.keep_alive = false;
 }
 
 static bool put(struct conn *c, struct str s)
@@ -110,12 +114,12 @@ static bool put_framing(struct conn *c, const struct exchange *x)
     int n = snprintf(line, sizeof line, "Content-Length: %lld\r\n", (long long)x->length);
     // HEAD and 304 keep the length that a GET would have had (RFC 9110 section 8.6); 204 has none.
     if (x->length >= 0 && x->status != 204 && !put(c, (struct str){ line, (size_t)n })) return false;
-    return !c->send_chunked || put(c, STR("Transfer-Encoding: chunked\r\n"));
+    return !c->h1.send_chunked || put(c, STR("Transfer-Encoding: chunked\r\n"));
 }
 
 static bool put_persistence(struct conn *c, const struct exchange *x)
 {
-    if (!c->keep_alive) return put(c, STR("Connection: close\r\n"));
+    if (!c->h1.keep_alive) return put(c, STR("Connection: close\r\n"));
     return x->req.minor != 0 || put(c, STR("Connection: keep-alive\r\n"));
 }
 
@@ -154,11 +158,11 @@ static size_t h1_write(struct exchange *x, struct str data)
         struct str piece = str_skip(data, taken);
         if (piece.n > room) piece.n = room;
         if (piece.n == 0) break;
-        if (!c->send_body) {
+        if (!c->h1.send_body) {
             taken += piece.n;
             continue;
         }
-        if (c->send_chunked)
+        if (c->h1.send_chunked)
             queue_chunk(c, piece);
         else
             buffer_append(&c->out, piece);
@@ -179,9 +183,9 @@ static void h1_flush(struct exchange *x)
 
 static void detach(struct conn *c)
 {
-    struct exchange *x = c->exchange;
-    c->exchange = NULL;
-    c->served = true;
+    struct exchange *x = c->h1.exchange;
+    c->h1.exchange = NULL;
+    c->h1.served = true;
     access_log(x);
     exchange_release(x);
 }
@@ -190,8 +194,8 @@ static void h1_end(struct exchange *x)
 {
     struct conn *c = x->stream;
     // The last chunk always fits: h1_write leaves CHUNK_OVERHEAD bytes free.
-    if (c->send_chunked) buffer_append(&c->out, STR("0\r\n\r\n"));
-    if (x->close || !x->body_done) c->keep_alive = false;
+    if (c->h1.send_chunked) buffer_append(&c->out, STR("0\r\n\r\n"));
+    if (x->close || !x->body_done) c->h1.keep_alive = false;
     detach(c);
     set_state(c, H1_FLUSH);
     // The rest happens in h1_run, which is either on the stack below us or called now by the loop.
@@ -227,10 +231,10 @@ static struct exchange *begin_exchange(struct conn *c)
     if (!x) return NULL;
     x->client = str_c(c->peer);
     x->secure = c->ssl != NULL;
-    c->exchange = x;
-    c->send_body = true;
-    c->send_chunked = false;
-    c->continue_sent = false;
+    c->h1.exchange = x;
+    c->h1.send_body = true;
+    c->h1.send_chunked = false;
+    c->h1.continue_sent = false;
     return x;
 }
 
@@ -254,12 +258,12 @@ static void refuse(struct conn *c, struct exchange *x, const struct err *err)
 static void start_exchange(struct conn *c, struct exchange *x)
 {
     metric_add(&c->worker->metrics.requests_total, 1);
-    c->head_bytes = c->in.start + x->req.bytes; // bodies rewind to here
-    c->in.start = c->head_bytes;
-    c->body_left = x->req.content_length;
+    c->h1.head_bytes = c->in.start + x->req.bytes; // bodies rewind to here
+    c->in.start = c->h1.head_bytes;
+    c->h1.body_left = x->req.content_length;
     x->body_done = !x->req.chunked && x->req.content_length <= 0;
-    chunked_init(&c->chunked);
-    c->keep_alive = true;
+    chunked_init(&c->h1.chunked);
+    c->h1.keep_alive = true;
     set_state(c, H1_EXCHANGE);
     exchange_run(x);
 }
@@ -277,15 +281,15 @@ static bool read_head(struct conn *c)
         return true;
     }
     struct err err = { 0 };
-    switch (http_request_parse(bytes.p, bytes.n, &c->scanned, &x->req, &err)) {
+    switch (http_request_parse(bytes.p, bytes.n, &c->h1.scanned, &x->req, &err)) {
     case HTTP_DONE: start_exchange(c, x); return true;
     case HTTP_BAD: refuse(c, x, &err); return true;
     case HTTP_MORE: break;
     }
-    c->exchange = NULL;
+    c->h1.exchange = NULL;
     exchange_release(x);
-    if (c->head_deadline == 0) {
-        c->head_deadline = c->worker->loop.now_ms + c->worker->shared->config->timeout_request_head * 1000;
+    if (c->h1.head_deadline == 0) {
+        c->h1.head_deadline = c->worker->loop.now_ms + c->worker->shared->config->timeout_request_head * 1000;
         timer_set(&c->worker->loop, &c->timer, c->worker->shared->config->timeout_request_head * 1000);
     }
     return false;
@@ -304,7 +308,7 @@ static bool flush(struct conn *c)
 static bool finish_flush(struct conn *c)
 {
     if (!flush(c)) return c->broken;
-    if (c->keep_alive && !c->worker->draining) {
+    if (c->h1.keep_alive && !c->worker->draining) {
         buffer_release(&c->out);
         if (buffer_used(&c->in) == 0) buffer_release(&c->in);
         set_state(c, H1_HEAD);
@@ -318,32 +322,32 @@ static bool finish_flush(struct conn *c)
 // Reads and forgets, so that the client gets our answer instead of a reset (RFC 9112 section 9.6).
 static bool linger(struct conn *c)
 {
-    size_t before = c->lingered;
+    size_t before = c->h1.lingered;
     do {
-        c->lingered += buffer_used(&c->in);
+        c->h1.lingered += buffer_used(&c->in);
         c->in.start = c->in.end = 0;
-        if (c->lingered - before > LINGER_BURST && loop_again(&c->worker->loop, &c->io)) break;
+        if (c->h1.lingered - before > LINGER_BURST && loop_again(&c->worker->loop, &c->io)) break;
     } while (conn_fill(c));
-    if (c->eof || c->lingered > LINGER_BYTES) c->broken = true;
+    if (c->eof || c->h1.lingered > LINGER_BYTES) c->broken = true;
     return c->broken;
 }
 
 static bool run_exchange(struct conn *c)
 {
-    struct exchange *x = c->exchange;
+    struct exchange *x = c->h1.exchange;
     flush(c);
-    if (c->state == H1_EXCHANGE && x->on_writable && buffer_used(&c->out) < WRITE_MARK) x->on_writable(x);
-    if (c->state == H1_EXCHANGE && c->exchange == x && x->on_body && !x->body_done) x->on_body(x);
+    if (c->h1.state == H1_EXCHANGE && x->on_writable && buffer_used(&c->out) < WRITE_MARK) x->on_writable(x);
+    if (c->h1.state == H1_EXCHANGE && c->h1.exchange == x && x->on_body && !x->body_done) x->on_body(x);
     // A FIN without close_notify is no half-closed connection: the client has gone, and the backend need not
     // work on.
-    if (c->state == H1_EXCHANGE && c->hung_up && c->exchange->body_done) conn_fill(c);
-    return c->state != H1_EXCHANGE;
+    if (c->h1.state == H1_EXCHANGE && c->hung_up && c->h1.exchange->body_done) conn_fill(c);
+    return c->h1.state != H1_EXCHANGE;
 }
 
 // One step in the current state. False: wait for the next event.
 static bool step(struct conn *c)
 {
-    switch (c->state) {
+    switch (c->h1.state) {
     case H1_HEAD: return read_head(c);
     case H1_EXCHANGE: return run_exchange(c);
     case H1_FLUSH: return finish_flush(c);
@@ -352,7 +356,7 @@ static bool step(struct conn *c)
     return false;
 }
 
-void h1_run(struct conn *c)
+static void h1_run(struct conn *c)
 {
     int served = 0;
     bool more = true;
@@ -361,27 +365,28 @@ void h1_run(struct conn *c)
         more = step(c);
         h1_check(c);
         // A client that sends requests faster than they are answered would keep the thread to itself.
-        if (c->state == H1_HEAD && more && ++served >= BURST_REQUESTS && loop_again(&c->worker->loop, &c->io))
+        if (c->h1.state == H1_HEAD && more && ++served >= BURST_REQUESTS &&
+            loop_again(&c->worker->loop, &c->io))
             break;
     }
     c->in_run = false;
-    bool head_cannot_come = c->state == H1_HEAD && c->eof && !more;
+    bool head_cannot_come = c->h1.state == H1_HEAD && c->eof && !more;
     if (c->broken || head_cannot_come)
         conn_close(c);
-    else if (c->state == H1_HEAD && buffer_used(&c->in) == 0)
+    else if (c->h1.state == H1_HEAD && buffer_used(&c->in) == 0)
         buffer_release(&c->in);
 }
 
 static bool waits_for_body(const struct conn *c)
 {
-    const struct exchange *x = c->exchange;
+    const struct exchange *x = c->h1.exchange;
     return x && x->on_body && !x->body_done && c->in.start == c->in.end;
 }
 
 // An exchange's clock has run out. Only when it is the client that is waited for, it ends.
 static void exchange_timeout(struct conn *c)
 {
-    struct exchange *x = c->exchange;
+    struct exchange *x = c->h1.exchange;
     struct err err = { 0 };
     if (buffer_used(&c->out) > 0) {
         err_set(&x->err, ERR_HTTP_TIMEOUT, "the client did not take the answer");
@@ -396,13 +401,13 @@ static void exchange_timeout(struct conn *c)
     }
 }
 
-void h1_timeout(struct conn *c)
+static void h1_timeout(struct conn *c)
 {
-    if (c->state == H1_EXCHANGE && !c->broken) {
+    if (c->h1.state == H1_EXCHANGE && !c->broken) {
         exchange_timeout(c);
         return;
     }
-    if (c->state == H1_HEAD && c->head_deadline && buffer_used(&c->in) > 0) {
+    if (c->h1.state == H1_HEAD && c->h1.head_deadline && buffer_used(&c->in) > 0) {
         struct exchange *x = begin_exchange(c);
         struct err err = { 0 };
         err_set(&err, ERR_HTTP_TIMEOUT, "the request head did not arrive in time");
@@ -419,28 +424,36 @@ void h1_timeout(struct conn *c)
 
 // A request that is on its way meets a closed connection if that is closed at once; the browser tries again
 // on a kept connection, not on a fresh one (RFC 9112 section 9.3.1).
-void h1_drain(struct conn *c)
+static void h1_drain(struct conn *c)
 {
-    if (c->handshaken && c->state != H1_HEAD) return;
+    if (c->h1.state != H1_HEAD) return;
     c->readable = true;
-    if (c->handshaken) conn_fill(c);
-    if (c->broken || ((c->served || c->eof) && buffer_used(&c->in) == 0))
+    conn_fill(c);
+    if (c->broken || ((c->h1.served || c->eof) && buffer_used(&c->in) == 0))
         conn_close(c);
     else if (buffer_used(&c->in) > 0)
         h1_run(c);
     else
-        timer_set(&c->worker->loop, &c->timer, DRAIN_MS);
+        timer_set(&c->worker->loop, &c->timer, CONN_DRAIN_MS);
 }
 
-void h1_gone(struct conn *c)
+static void h1_gone(struct conn *c)
 {
-    struct exchange *x = c->exchange;
+    struct exchange *x = c->h1.exchange;
     if (!x) return;
     if (x->err.code == ERR_NONE && c->broken)
         err_set(&x->err, ERR_CLIENT_GONE, "the client went away before the answer was complete");
     else if (x->err.code == ERR_NONE)
         err_set(&x->err, ERR_DRAINING, "the gateway stopped before the answer was complete");
-    c->exchange = NULL;
+    c->h1.exchange = NULL;
     access_log(x);
     exchange_release(x);
 }
+
+const struct conn_protocol h1_protocol = {
+    .start = h1_start,
+    .run = h1_run,
+    .timeout = h1_timeout,
+    .drain = h1_drain,
+    .gone = h1_gone,
+};

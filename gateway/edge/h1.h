@@ -10,9 +10,6 @@
 
 #include "gateway/edge/conn.h"
 
-// The connection is being closed: the exchange, if any, learns that its client has gone.
-void h1_gone(struct conn *c);
-
 // Between the files of the engine (h1_body.c has the request's body):
 struct str h1_body_peek(struct exchange *x);
 void h1_body_consume(struct exchange *x, size_t n);

@@ -9,13 +9,13 @@ static struct str body_window(struct conn *c)
 // The body uses the buffer behind the head, which stays where it is because the request points into it.
 static void rewind_window(struct conn *c)
 {
-    if (c->in.start == c->in.end) c->in.start = c->in.end = c->head_bytes;
+    if (c->in.start == c->in.end) c->in.start = c->in.end = c->h1.head_bytes;
 }
 
 static void send_continue(struct conn *c, struct exchange *x)
 {
-    if (!x->req.expect_continue || c->continue_sent || x->head_sent) return;
-    c->continue_sent = true;
+    if (!x->req.expect_continue || c->h1.continue_sent || x->head_sent) return;
+    c->h1.continue_sent = true;
     buffer_append(&c->out, STR("HTTP/1.1 100 Continue\r\n\r\n"));
     conn_flush(c);
 }
@@ -26,7 +26,7 @@ void h1_body_failed(struct exchange *x, const struct err *err)
     x->err = *err;
     x->body_failed = true; // whoever consumes the body ends the exchange
     x->close = true;       // framing is lost: nothing after this can be trusted
-    c->keep_alive = false;
+    c->h1.keep_alive = false;
 }
 
 // Looks at the chunked coding at the front of the window until there is data. Empty: none now.
@@ -34,10 +34,10 @@ static struct str peek_chunked(struct conn *c, struct exchange *x)
 {
     struct str window = body_window(c), data = STR_NONE;
     while (window.n > 0 && !x->body_done) {
-        struct chunked before = c->chunked;
+        struct chunked before = c->h1.chunked;
         size_t used = 0;
         struct err err;
-        enum chunked_step step = chunked_decode(&c->chunked, window.p, window.n, &used, &data, &err);
+        enum chunked_step step = chunked_decode(&c->h1.chunked, window.p, window.n, &used, &data, &err);
         if (step == CHUNKED_BAD) {
             h1_body_failed(x, &err);
             return STR_NONE;
@@ -46,8 +46,8 @@ static struct str peek_chunked(struct conn *c, struct exchange *x)
             // Framing bytes before the data are consumed for good, the data only by body_consume.
             size_t framing = (size_t)(data.p - window.p);
             struct str none;
-            c->chunked = before;
-            if (framing) chunked_decode(&c->chunked, window.p, framing, &used, &none, &err);
+            c->h1.chunked = before;
+            if (framing) chunked_decode(&c->h1.chunked, window.p, framing, &used, &none, &err);
             c->in.start += framing;
             return data;
         }
@@ -63,7 +63,7 @@ static struct str peek_chunked(struct conn *c, struct exchange *x)
 static struct str peek_length(struct conn *c)
 {
     struct str window = body_window(c);
-    if ((int64_t)window.n > c->body_left) window.n = (size_t)c->body_left;
+    if ((int64_t)window.n > c->h1.body_left) window.n = (size_t)c->h1.body_left;
     return window;
 }
 
@@ -99,15 +99,15 @@ void h1_body_consume(struct exchange *x, size_t n)
         size_t used;
         struct str data;
         struct err err;
-        chunked_decode(&c->chunked, c->in.p + c->in.start, n, &used, &data, &err);
+        chunked_decode(&c->h1.chunked, c->in.p + c->in.start, n, &used, &data, &err);
         c->in.start += n;
         rewind_window(c);
         h1_body_peek(x); // takes the end of the body along when it is there
         return;
     }
     c->in.start += n;
-    c->body_left -= (int64_t)n;
-    if (c->body_left == 0)
+    c->h1.body_left -= (int64_t)n;
+    if (c->h1.body_left == 0)
         x->body_done = true;
     else
         rewind_window(c);

@@ -169,7 +169,7 @@ static void drain(struct mail *m)
     listen_none(w);
     for (struct conn *c = w->conns, *next; c; c = next) {
         next = c->next;
-        h1_drain(c);
+        conn_drain(c);
     }
     if (w->nconns == 0) w->loop.stop = true;
 }
