@@ -199,6 +199,12 @@ bool conn_shutdown(struct conn *c)
     return true;
 }
 
+void conn_introduce(const struct conn *c, struct exchange *x)
+{
+    x->client = str_c(c->peer);
+    x->secure = c->ssl != NULL;
+}
+
 // --- the loop's callbacks
 
 static void conn_ready(struct io *io, uint32_t events)

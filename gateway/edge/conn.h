@@ -86,6 +86,8 @@ void conn_open(struct worker *w, size_t listener, int fd, const struct sockaddr 
 void tcp_options(int fd);
 // Reads what is there into `in` (up to its room). False when nothing was added.
 bool conn_fill(struct conn *c);
+// For protocols: tells a new exchange whose it is (client, secure).
+void conn_introduce(const struct conn *c, struct exchange *x);
 // Sends what is in `out`. True when it is empty afterwards.
 bool conn_flush(struct conn *c);
 // Closes at once and frees; the exchange, if any, learns that its client has gone.

@@ -229,8 +229,7 @@ static struct exchange *begin_exchange(struct conn *c)
 {
     struct exchange *x = exchange_new(c->worker, &h1_engine, c);
     if (!x) return NULL;
-    x->client = str_c(c->peer);
-    x->secure = c->ssl != NULL;
+    conn_introduce(c, x);
     c->h1.exchange = x;
     c->h1.send_body = true;
     c->h1.send_chunked = false;
