@@ -77,6 +77,11 @@ static const EVP_MD *sha256_algorithm(void)
     return fetched_once(&slot, fetch_sha256, release_sha256);
 }
 
+bool crypto_sha1(struct str data, uint8_t ret[SHA1_BYTES])
+{
+    return EVP_Digest(data.p, data.n, ret, NULL, EVP_sha1(), NULL) == 1;
+}
+
 bool crypto_sha256(struct str data, uint8_t ret[SHA256_BYTES])
 {
     const EVP_MD *md = sha256_algorithm();

@@ -6,9 +6,11 @@
 
 #include "base/str.h"
 
-enum { SHA256_BYTES = 32, SEAL_KEY_BYTES = 32, SEAL_OVERHEAD = 12 + 16 };
+enum { SHA1_BYTES = 20, SHA256_BYTES = 32, SEAL_KEY_BYTES = 32, SEAL_OVERHEAD = 12 + 16 };
 
 bool crypto_random(void *buf, size_t n);
+// Only where a protocol asks for it (WebSocket's handshake): it protects nothing.
+bool crypto_sha1(struct str data, uint8_t ret[SHA1_BYTES]);
 bool crypto_sha256(struct str data, uint8_t ret[SHA256_BYTES]);
 // HMAC-SHA-256 over the parts, each preceded by its length as 8 bytes big-endian, so that no two lists of
 // parts have the same MAC (fields cannot be shifted).

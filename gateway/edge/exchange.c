@@ -71,6 +71,7 @@ void exchange_release(struct exchange *x)
 {
     x->engine = NULL;
     x->stream = NULL;
+    timer_clear(&x->worker->loop, &x->watch);
     if (x->on_gone) x->on_gone(x);
     x->on_gone = NULL;
     if (x->jobs == 0) give_back(x);

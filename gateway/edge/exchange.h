@@ -51,6 +51,7 @@ struct exchange {
     struct http_request_head req;
     struct http_target target; // canonical
     struct str host;           // canonical
+    uint16_t port;             // that the client names beside it; 0: none
     struct str client;         // address in text
     struct ip_address address; // the same; the client's, as far as trusted proxies say
     bool secure;               // came over TLS, or a trusted proxy says so
@@ -76,10 +77,11 @@ struct exchange {
     // The answer
     int status;
     struct http_fields answer;
-    int64_t length;        // of the body; -1: unknown
-    bool head_sent, close; // close: the connection ends after this answer
-    uint64_t bytes_sent;   // body
-    struct str body_rest;  // what is left of an own answer's body
+    int64_t length;          // of the body; -1: unknown
+    bool head_sent, close;   // close: the connection ends after this answer
+    uint64_t bytes_sent;     // body
+    uint64_t bytes_received; // body of the request, as far as it was passed on
+    struct str body_rest;    // what is left of an own answer's body
 
     // Whoever consumes the request's body or produces the answer sets these; NULL: nothing to do.
     void (*on_body)(struct exchange *x);     // more body may be there, or body_done
@@ -92,6 +94,8 @@ struct exchange {
     size_t addresses_tried;         // of that backend
     struct str upstream_name;       // for the log; absent: not proxied
     void *work;                     // of the own endpoint that is at work
+    struct timer watch;             // gateway/journey/visitor.c
+    uint64_t watched_bytes;
 };
 
 // For engines: an exchange with an empty arena. NULL when out of memory.

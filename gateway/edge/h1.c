@@ -213,6 +213,19 @@ static void h1_abort(struct exchange *x)
     if (!c->in_run) h1_run(c);
 }
 
+static bool h1_upgrade(struct exchange *x)
+{
+    struct conn *c = x->stream;
+    size_t before = buffer_used(&c->out);
+    x->head_sent = put_status_line(c, x->status) && put_fields(c, &x->answer) &&
+                   put(c, STR("Connection: upgrade\r\nUpgrade: ")) && put(c, x->upgrade) &&
+                   put(c, STR("\r\n\r\n"));
+    if (!x->head_sent) c->out.end = c->out.start + before;
+    c->h1.keep_alive = c->h1.send_chunked = false;
+    c->h1.send_body = c->h1.tunnel = true;
+    return x->head_sent;
+}
+
 static const struct engine h1_engine = {
     .body_peek = h1_body_peek,
     .body_consume = h1_body_consume,
@@ -221,6 +234,7 @@ static const struct engine h1_engine = {
     .flush = h1_flush,
     .end = h1_end,
     .abort = h1_abort,
+    .upgrade = h1_upgrade,
 };
 
 // --- requests
@@ -379,7 +393,7 @@ static void h1_run(struct conn *c)
 static bool waits_for_body(const struct conn *c)
 {
     const struct exchange *x = c->h1.exchange;
-    return x && x->on_body && !x->body_done && c->in.start == c->in.end;
+    return x && x->on_body && !x->body_done && !x->tunnel && c->in.start == c->in.end;
 }
 
 // An exchange's clock has run out. Only when it is the client that is waited for, it ends.

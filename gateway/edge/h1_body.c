@@ -69,6 +69,11 @@ static struct str peek_length(struct conn *c)
 
 static void body_cut_off(struct exchange *x)
 {
+    struct conn *c = x->stream;
+    if (c->h1.tunnel) { // that is how a tunnel ends
+        x->body_done = true;
+        return;
+    }
     struct err err = { 0 };
     err_set(&err, ERR_CLIENT_GONE, "the client stopped sending in the middle of the body");
     h1_body_failed(x, &err);
@@ -78,7 +83,9 @@ struct str h1_body_peek(struct exchange *x)
 {
     struct conn *c = x->stream;
     while (!x->body_done && !x->body_failed && !c->broken) {
-        struct str data = x->req.chunked ? peek_chunked(c, x) : peek_length(c);
+        struct str data = c->h1.tunnel     ? body_window(c)
+                          : x->req.chunked ? peek_chunked(c, x)
+                                           : peek_length(c);
         if (data.n > 0 || x->body_done || x->body_failed) return data;
         send_continue(c, x);
         rewind_window(c);
@@ -106,8 +113,8 @@ void h1_body_consume(struct exchange *x, size_t n)
         return;
     }
     c->in.start += n;
-    c->h1.body_left -= (int64_t)n;
-    if (c->h1.body_left == 0)
+    if (!c->h1.tunnel) c->h1.body_left -= (int64_t)n;
+    if (!c->h1.tunnel && c->h1.body_left == 0)
         x->body_done = true;
     else
         rewind_window(c);

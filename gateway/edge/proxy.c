@@ -98,13 +98,24 @@ static void end(struct upstream *u)
     x->engine->end(x);
 }
 
-// The backend's clock starts again whenever it takes something.
+void proxy_clock(struct upstream *u)
+{
+    const struct route_target *t = u->x->route->target;
+    timer_set(&u->worker->loop, &u->timer, (u->stream ? t->stream_timeout : t->response_timeout) * 1000);
+}
+
 void proxy_flush(struct upstream *u)
 {
     size_t before = buffer_used(&u->out);
     upstream_flush(u);
-    if (buffer_used(&u->out) < before)
-        timer_set(&u->worker->loop, &u->timer, u->x->route->target->response_timeout * 1000);
+    if (buffer_used(&u->out) < before) proxy_clock(u);
+}
+
+// The client has ended its direction of a tunnel and everything of it has been passed on: nobody is left to
+// hear more.
+static bool client_left_tunnel(const struct upstream *u)
+{
+    return u->x->tunnel && u->request_done && buffer_used(&u->out) == 0;
 }
 
 void proxy_run(struct upstream *u)
@@ -118,7 +129,12 @@ void proxy_run(struct upstream *u)
     }
     proxy_flush(u);
     switch (proxy_response_pump(u)) {
-    case PROXY_WAIT: x->engine->flush(x); return;
+    case PROXY_WAIT:
+        if (client_left_tunnel(u))
+            end(u);
+        else
+            x->engine->flush(x);
+        return;
     case PROXY_ENDED: end(u); return;
     case PROXY_FAILED: break;
     }
@@ -159,8 +175,8 @@ void proxy_timeout(struct upstream *u)
     if (u->state == UPSTREAM_CONNECTING) {
         err_set(&x->err, ERR_PROXY_CONNECT_TIMEOUT, "connecting to %.*s", STR_FMT(u->backend->authority));
         not_connected(u);
-    } else if (waits_for_client(u)) {
-        timer_set(&u->worker->loop, &u->timer, x->route->target->response_timeout * 1000);
+    } else if (!x->tunnel && waits_for_client(u)) {
+        proxy_clock(u);
     } else {
         err_set(&x->err, ERR_PROXY_TIMEOUT, "waiting for %.*s", STR_FMT(u->backend->authority));
         fail(x);

@@ -17,6 +17,8 @@ enum { PROXY_BURST = 512 * 1024 }; // bytes moved for one exchange before the ot
 // Between the files of the proxy:
 // True when u has moved its share: it goes on in the loop's next round.
 bool proxy_yields(struct upstream *u, size_t moved);
+// The backend's clock starts again: something was taken or has come.
+void proxy_clock(struct upstream *u);
 // Composes the request's head into u->out. False: it does not fit.
 bool proxy_request_head(struct exchange *x, struct upstream *u);
 // Sends what the backend takes.

@@ -61,6 +61,13 @@ static bool put_trace(struct exchange *x, struct upstream *u)
     return trace.p && put_field(u, "traceparent", trace);
 }
 
+// RFC 9110 section 7.8
+static bool put_upgrade(struct exchange *x, struct upstream *u)
+{
+    return !x->upgrade.p ||
+           (put_field(u, "Connection", STR("upgrade")) && put_field(u, "Upgrade", x->upgrade));
+}
+
 static bool put_framing(struct exchange *x, struct upstream *u)
 {
     char length[24];
@@ -78,7 +85,7 @@ bool proxy_request_head(struct exchange *x, struct upstream *u)
     return host.p && put(u, x->req.method) && put(u, STR(" ")) && put(u, x->target.path) &&
            (!query || put(u, STR("?"))) && put(u, x->target.query) && put(u, STR(" HTTP/1.1\r\n")) &&
            put_field(u, "Host", host) && put_fields(u, &x->req.fields) && put_forwarding(x, u, host) &&
-           put_trace(x, u) && put_framing(x, u) && put(u, STR("\r\n"));
+           put_trace(x, u) && put_upgrade(x, u) && put_framing(x, u) && put(u, STR("\r\n"));
 }
 
 static void put_body(struct upstream *u, struct str data)
@@ -110,6 +117,7 @@ void proxy_request_pump(struct upstream *u)
         moved = data.n;
         if (data.n) {
             put_body(u, data);
+            x->bytes_received += data.n;
             x->engine->body_consume(x, data.n);
         }
         if (x->body_done) {

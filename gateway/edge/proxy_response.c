@@ -2,8 +2,10 @@
 #include "base/url.h"
 #include "gateway/edge/proxy.h"
 #include "gateway/journey/answer.h"
+#include "gateway/journey/visitor.h"
 #include "http/cookie.h"
 #include "http/policy.h"
+#include "http/websocket.h"
 
 enum { MAX_INTERIM = 64 };
 
@@ -33,6 +35,12 @@ static bool copy_fields(struct exchange *x, const struct http_response_head *hea
     return true;
 }
 
+static bool is_event_stream(const struct http_response_head *head)
+{
+    struct str type = http_fields_value(&head->fields, FIELD_CONTENT_TYPE);
+    return type.p && str_starts_nocase(type, STR("text/event-stream"));
+}
+
 static bool pass_head(struct upstream *u, struct http_response_head *head)
 {
     struct exchange *x = u->x;
@@ -49,8 +57,46 @@ static bool pass_head(struct upstream *u, struct http_response_head *head)
     x->status = head->status;
     x->length = head->content_length;
     u->head_done = true;
+    u->stream = is_event_stream(head);
+    if (u->stream) visitor_watch(x);
     buffer_consume(&u->in, head->bytes);
     return x->engine->head(x);
+}
+
+// What a backend must say before anything else may travel between it and the client: that it has switched, to
+// what was asked for, with the proof that it speaks it (RFC 6455 section 4.1).
+static bool accepts_upgrade(struct exchange *x, const struct http_response_head *head)
+{
+    struct str key = http_fields_value(&x->req.fields, FIELD_SEC_WEBSOCKET_KEY);
+    struct str proof = http_fields_value(&head->fields, FIELD_SEC_WEBSOCKET_ACCEPT);
+    struct str to = http_fields_value(&head->fields, FIELD_UPGRADE);
+    if (!x->upgrade.p) return err_set(&x->err, ERR_UPSTREAM_HEAD, "101 without an upgrade");
+    if (!to.p || !str_eq_nocase(to, x->upgrade))
+        return err_set(&x->err, ERR_UPSTREAM_HEAD, "101 to something that was not asked for");
+    struct str expected = websocket_accept(x->arena, key);
+    if (!expected.p || !proof.p || !str_eq(proof, expected))
+        return err_set(&x->err, ERR_UPSTREAM_HEAD, "101 without the right Sec-WebSocket-Accept");
+    return true;
+}
+
+// The exchange becomes a tunnel: both bodies are the bytes that follow.
+static bool pass_upgrade(struct upstream *u, struct http_response_head *head)
+{
+    struct exchange *x = u->x;
+    if (!accepts_upgrade(x, head)) return false;
+    http_scrub_response(&head->fields);
+    x->status = head->status;
+    x->length = -1;
+    if (!copy_fields(x, head) || !x->engine->upgrade(x))
+        return err_set(&x->err, ERR_UPSTREAM_HEAD, "the answer's head is too large");
+    buffer_consume(&u->in, head->bytes);
+    x->tunnel = u->head_done = u->stream = true;
+    u->framing = FRAMING_CLOSE;
+    u->keep = u->body_done = u->request_done = false;
+    x->body_done = false;
+    proxy_clock(u);
+    visitor_watch(x);
+    return true;
 }
 
 // Parses heads until the final one; interim answers (1xx) are dropped: the engine has sent its own 100
@@ -70,11 +116,8 @@ static enum proxy_step take_head(struct upstream *u)
         case HTTP_DONE: break;
         }
         u->scanned = 0;
-        if (head.status == 101) {
-            err_set(&u->x->err, ERR_UPSTREAM_HEAD, "101 without an upgrade");
-            return PROXY_FAILED;
-        }
         if (head.status >= 200) break;
+        if (head.status == 101) return pass_upgrade(u, &head) ? PROXY_ENDED : PROXY_FAILED;
         if (++u->interim > MAX_INTERIM) {
             err_set(&u->x->err, ERR_UPSTREAM_HEAD, "more than %d interim answers", MAX_INTERIM);
             return PROXY_FAILED;
@@ -90,7 +133,7 @@ static enum proxy_step take_head(struct upstream *u)
 static bool give(struct upstream *u, struct str data)
 {
     size_t taken = u->x->engine->write(u->x, data);
-    if (taken) timer_set(&u->worker->loop, &u->timer, u->x->route->target->response_timeout * 1000);
+    if (taken) proxy_clock(u);
     buffer_consume(&u->in, taken);
     return taken == data.n;
 }
@@ -134,7 +177,7 @@ static bool move_chunked(struct upstream *u, bool *ret_bad)
         chunked_decode(&u->chunked, in.p, framing, &used, &(struct str){ 0 }, &err);
         if (taken) chunked_decode(&u->chunked, in.p + framing, taken, &used, &(struct str){ 0 }, &err);
         buffer_consume(&u->in, framing + taken);
-        if (taken) timer_set(&u->worker->loop, &u->timer, u->x->route->target->response_timeout * 1000);
+        if (taken) proxy_clock(u);
         if (taken < data.n) return false;
     }
     return true;

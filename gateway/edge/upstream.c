@@ -118,7 +118,7 @@ static void attach(struct upstream *u, struct exchange *x)
     x->upstream_name = u->backend->authority;
     u->scanned = 0;
     u->interim = 0;
-    u->request_done = u->got_bytes = u->head_done = u->body_done = u->keep = false;
+    u->stream = u->request_done = u->got_bytes = u->head_done = u->body_done = u->keep = false;
 }
 
 // Nothing may be there to read on a connection that has no request: its end, or bytes behind the end of the

@@ -39,6 +39,7 @@ struct upstream {
     int64_t left;      // of a body with Content-Length
     struct chunked chunked;
     bool body_done;
+    bool stream; // a tunnel or an event stream: silence is no failure for a long time
 };
 
 // Chooses x->backend: in turn, those that could not be connected to a moment ago last.

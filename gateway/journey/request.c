@@ -9,8 +9,10 @@
 #include "gateway/journey/endpoints.h"
 #include "gateway/journey/identity_headers.h"
 #include "gateway/journey/login.h"
+#include "gateway/journey/visitor.h"
 #include "http/cookie.h"
 #include "http/policy.h"
+#include "http/websocket.h"
 
 static enum phase_result normalise(struct exchange *x);
 static enum phase_result scrub(struct exchange *x);
@@ -19,19 +21,21 @@ static enum phase_result route(struct exchange *x);
 static enum phase_result load_session(struct exchange *x);
 static enum phase_result decide(struct exchange *x);
 static enum phase_result answer(struct exchange *x);
+static enum phase_result check_upgrade(struct exchange *x);
 static enum phase_result identity(struct exchange *x);
 static enum phase_result forward(struct exchange *x);
 
 const struct phase request_phases[] = {
-    { "normalise", normalise },  // one canonical host and path; ambiguous ones are refused
-    { "scrub", scrub },          // hop-by-hop, identity and forwarding fields go, on every path
-    { "plain", redirect_plain }, // a listener without TLS only redirects
-    { "route", route },          // matched once
-    { "session", load_session }, // cookie -> session
-    { "decide", decide },        // DENY, LOGIN, ALLOW
-    { "answer", answer },        // own endpoints, and every verdict but ALLOW
-    { "identity", identity },    // who they are, for the application
-    { "proxy", forward },        // to a backend
+    { "normalise", normalise },   // one canonical host and path; ambiguous ones are refused
+    { "scrub", scrub },           // hop-by-hop, identity and forwarding fields go, on every path
+    { "plain", redirect_plain },  // a listener without TLS only redirects
+    { "route", route },           // matched once
+    { "session", load_session },  // cookie -> session
+    { "decide", decide },         // DENY, LOGIN, ALLOW
+    { "answer", answer },         // own endpoints, and every verdict but ALLOW
+    { "upgrade", check_upgrade }, // WebSocket: from our own pages, or from where it is allowed
+    { "identity", identity },     // who they are, for the application
+    { "proxy", forward },         // to a backend
 };
 const size_t request_phase_count = sizeof request_phases / sizeof *request_phases;
 
@@ -53,9 +57,8 @@ static enum phase_result refused(struct exchange *x)
 static enum phase_result normalise(struct exchange *x)
 {
     struct err err = { 0 };
-    uint16_t port;
     x->navigation = http_is_navigation(&x->req);
-    if (!http_host_parse(x->arena, x->req.host, &x->host, &port, &err) ||
+    if (!http_host_parse(x->arena, x->req.host, &x->host, &x->port, &err) ||
         !http_target_parse(x->arena, x->req.path_query, &x->target, &err)) {
         x->err = err;
         return refused(x);
@@ -70,6 +73,7 @@ static enum phase_result normalise(struct exchange *x)
 
 static enum phase_result scrub(struct exchange *x)
 {
+    if (websocket_is_asked(&x->req)) x->upgrade = STR("websocket"); // Upgrade itself goes with the others
     http_scrub_request(&x->req.fields, false);
     return PHASE_NEXT;
 }
@@ -107,58 +111,10 @@ static enum phase_result route(struct exchange *x)
     return PHASE_NEXT;
 }
 
-static void touch_done(struct store_op *op)
-{
-    free(op);
-}
-
-// The store learns of use now and then, not with every request.
-static void touch_session(struct exchange *x)
-{
-    int64_t idle = x->worker->shared->config->session_idle;
-    int64_t every = idle / 16 < 60 ? idle / 16 : 60;
-    int64_t now = x->worker->loop.now;
-    if (now - x->session.last_seen <= every) return;
-    struct store_op *op = calloc(1, sizeof *op);
-    if (!op) return; // the next request tries again
-    *op = (struct store_op){ .kind = STORE_SESSION_TOUCH, .now = now, .done = touch_done };
-    for (size_t i = 0; i < SESSION_ID_BYTES; i++) op->id[i] = x->session.id[i];
-    store_submit(x->worker->shared->store, op);
-}
-
-// An operator who takes a provider out of the configuration takes its word out of force, at once.
-static bool provider_known(const struct exchange *x, struct err *err)
-{
-    struct str key = x->session.identity.provider;
-    return config_provider(x->worker->shared->config, key) ||
-           err_set(err, ERR_SESSION_EXPIRED, "the provider '%.*s' is configured no more", STR_FMT(key));
-}
-
-// No cookie, a bad one and an ended session all mean the same: nobody is logged in. A store error means 503.
+// Nobody there, whatever the cause, is no error yet: policy decides. A store that cannot say is one.
 static enum phase_result load_session(struct exchange *x)
 {
-    struct str cookie = cookie_get(&x->req.fields, STR(SESSION_COOKIE));
-    if (!cookie.p) return PHASE_NEXT;
-    const struct shared *s = x->worker->shared;
-    uint8_t id[SESSION_ID_BYTES];
-    struct err err = { 0 };
-    bool ok = session_cookie_check(x->arena, &s->keys, x->host, cookie, id, &err) &&
-              store_session(x->worker->reader, x->arena, id, &x->session, &err) &&
-              session_alive(&x->session, s->config->session_idle, x->worker->loop.now, &err) &&
-              provider_known(x, &err);
-    if (ok) {
-        x->has_session = true;
-        touch_session(x);
-        return PHASE_NEXT;
-    }
-    if (err.code == ERR_STORE || err.code == ERR_NO_MEMORY || err.code == ERR_INTERNAL ||
-        err.code == ERR_CRYPTO) {
-        x->err = err;
-        return refused(x);
-    }
-    x->session_end = err.code;
-    x->stale_cookie = true;
-    return PHASE_NEXT;
+    return visitor_load(x) == VISITOR_UNCLEAR ? refused(x) : PHASE_NEXT;
 }
 
 static enum phase_result decide(struct exchange *x)
@@ -196,6 +152,24 @@ static enum phase_result answer(struct exchange *x)
     else
         answer_failure(x, ERR_POLICY_DENIED, "%s", reason_text(x->decision.reason));
     return PHASE_DONE;
+}
+
+static enum phase_result check_upgrade(struct exchange *x)
+{
+    if (!x->upgrade.p) return PHASE_NEXT;
+    const struct websocket *w = &x->route->target->websocket;
+    struct str origin = http_fields_value(&x->req.fields, FIELD_ORIGIN);
+    if (!w->allowed) {
+        answer_failure(x, ERR_WEBSOCKET_NOT_ALLOWED, "websocket.allowed is false on this route");
+        return PHASE_DONE;
+    }
+    if (!websocket_handshake_check(&x->req.fields, &x->err)) return refused(x);
+    if (!websocket_origin_ok(x->arena, origin, x->host, x->port, x->worker->shared->config->public_port,
+                             &w->origins)) {
+        answer_failure(x, ERR_WEBSOCKET_ORIGIN, "Origin %.*s", STR_FMT(origin));
+        return PHASE_DONE;
+    }
+    return PHASE_NEXT;
 }
 
 static enum phase_result identity(struct exchange *x)

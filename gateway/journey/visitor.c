@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "gateway/journey/visitor.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "http/cookie.h"
+
+enum { WATCH_MS = 2000 };
+
+static void touch_done(struct store_op *op)
+{
+    free(op);
+}
+
+// The store learns of use now and then, not with every request.
+static void touch_session(struct exchange *x)
+{
+    int64_t idle = x->worker->shared->config->session_idle;
+    int64_t every = idle / 16 < 60 ? idle / 16 : 60;
+    int64_t now = x->worker->loop.now;
+    if (now - x->session.last_seen <= every) return;
+    struct store_op *op = calloc(1, sizeof *op);
+    if (!op) return; // the next request tries again
+    *op = (struct store_op){ .kind = STORE_SESSION_TOUCH, .now = now, .done = touch_done };
+    memcpy(op->id, x->session.id, SESSION_ID_BYTES);
+    store_submit(x->worker->shared->store, op);
+}
+
+// An operator who takes a provider out of the configuration takes its word out of force, at once.
+static bool provider_known(const struct exchange *x, const struct session *s, struct err *err)
+{
+    struct str key = s->identity.provider;
+    return config_provider(x->worker->shared->config, key) ||
+           err_set(err, ERR_SESSION_EXPIRED, "the provider '%.*s' is configured no more", STR_FMT(key));
+}
+
+static bool look_up(const struct exchange *x, struct arena *a, const uint8_t id[SESSION_ID_BYTES],
+                    struct session *ret, struct err *err)
+{
+    return store_session(x->worker->reader, a, id, ret, err) &&
+           session_alive(ret, x->worker->shared->config->session_idle, x->worker->loop.now, err) &&
+           provider_known(x, ret, err);
+}
+
+static bool is_unclear(enum err_code code)
+{
+    return code == ERR_STORE || code == ERR_NO_MEMORY || code == ERR_INTERNAL || code == ERR_CRYPTO;
+}
+
+enum visitor visitor_load(struct exchange *x)
+{
+    struct str cookie = cookie_get(&x->req.fields, STR(SESSION_COOKIE));
+    if (!cookie.p) return VISITOR_NOBODY;
+    uint8_t id[SESSION_ID_BYTES];
+    struct err err = { 0 };
+    if (session_cookie_check(x->arena, &x->worker->shared->keys, x->host, cookie, id, &err) &&
+        look_up(x, x->arena, id, &x->session, &err)) {
+        x->has_session = true;
+        touch_session(x);
+        return VISITOR_KNOWN;
+    }
+    if (is_unclear(err.code)) {
+        x->err = err;
+        return VISITOR_UNCLEAR;
+    }
+    x->session_end = err.code;
+    x->stale_cookie = true;
+    return VISITOR_NOBODY;
+}
+
+// A store that cannot answer ends nothing: the next look will tell. A session is over only when that is
+// known.
+static bool still_there(struct exchange *x, struct err *err)
+{
+    struct session s;
+    struct arena *a = arena_new((size_t)2 * LIMIT_SESSION_BYTES);
+    if (!a) return true;
+    bool there = look_up(x, a, x->session.id, &s, err) || is_unclear(err->code);
+    if (there && err->code == ERR_NONE) x->session.last_seen = s.last_seen;
+    arena_free(a);
+    return there;
+}
+
+static void look_again(struct timer *t)
+{
+    struct exchange *x = container_of(t, struct exchange, watch);
+    struct err err = { 0 };
+    if (!still_there(x, &err)) {
+        x->err = err;
+        x->engine->abort(x);
+        return;
+    }
+    if (x->bytes_received > x->watched_bytes) touch_session(x);
+    x->watched_bytes = x->bytes_received;
+    visitor_watch(x);
+}
+
+void visitor_watch(struct exchange *x)
+{
+    if (!x->has_session) return;
+    x->watch.fire = look_again;
+    timer_set(&x->worker->loop, &x->watch, WATCH_MS);
+}
