@@ -3,6 +3,7 @@
 // same answer. The zero value of `enum verdict` is DENY: forgotten, unknown and failed are refusals.
 #pragma once
 
+#include "base/ip.h"
 #include "policy/identity.h"
 
 enum verdict {
@@ -27,7 +28,8 @@ struct rule {
     struct strlist methods; // allow: compared exactly; deny: ignoring case, so that `get` does not slip past
     struct strlist
         paths; // prefixes at segment boundaries ("/admin" covers "/admin" and "/admin/x", not "/administer")
-    unsigned line; // where the rule stands in the configuration, for explanations
+    struct ip_networks addresses; // of the client; an unknown one never allows, and denies where a rule would
+    unsigned line;                // where the rule stands in the configuration, for explanations
 };
 
 struct policy {

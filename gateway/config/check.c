@@ -48,6 +48,14 @@ static void check_listener(struct loader *l, const struct yaml_node *node, const
             config_error_at(l, yaml_get(node, "address"), "this address is listened on twice");
 }
 
+// Whoever reaches the address could else say whom they speak for.
+static void check_proxy_protocol(struct loader *l, const struct yaml_node *node, const struct listener *x)
+{
+    if (x->proxy_protocol && !yaml_get(l->root, "trusted_proxies"))
+        config_error_key(l, yaml_get(node, "proxy_protocol"),
+                         "needs trusted_proxies: the addresses of those who may send such headers");
+}
+
 static void check_listeners(struct loader *l)
 {
     struct config *c = &l->draft->config;
@@ -56,7 +64,10 @@ static void check_listeners(struct loader *l)
     const struct listener *first_tls = NULL;
     for (size_t i = 0; i < c->nlisteners; i++) {
         const struct yaml_node *node = member(l, "listen", i);
-        if (node && node->kind == YAML_MAP) check_listener(l, node, &c->listeners[i]);
+        if (node && node->kind == YAML_MAP) {
+            check_listener(l, node, &c->listeners[i]);
+            check_proxy_protocol(l, node, &c->listeners[i]);
+        }
         if (c->listeners[i].tls && !first_tls) first_tls = &c->listeners[i];
     }
     if (!first_tls)
@@ -183,6 +194,14 @@ static void check_session(struct loader *l)
                         "session.idle must not be longer than session.lifetime: it would have no effect");
 }
 
+static void check_limits(struct loader *l)
+{
+    const struct config *c = &l->draft->config;
+    const struct yaml_node *at = yaml_get(yaml_get(l->root, "limits"), "connections_per_address");
+    if (at && c->max_connections_per_address > c->max_connections)
+        config_error_key(l, at, "must not be more than limits.connections: it would have no effect");
+}
+
 // The directory is made on the first start; something else in its place is a mistake.
 static void check_state(struct loader *l)
 {
@@ -216,6 +235,7 @@ void config_check(struct loader *l)
     check_policies(l);
     if (!has_errors_under(l, STR("routes"))) check_unused(l); // a misspelt reference is one mistake, not two
     check_session(l);
+    check_limits(l);
     check_state(l);
     check_saml(l);
     config_check_coverage(l);

@@ -125,6 +125,7 @@ struct config {
     struct provider *providers;
     size_t nproviders;
     struct route_table routes;
+    size_t nbackends; // of all routes together: backend.index is below it
     struct policy *policies;
     size_t npolicies;
 

@@ -80,6 +80,43 @@ static size_t count_certificates(struct str pem)
     return n;
 }
 
+// Whether `key` belongs to the first certificate: the backend asks for proof of that one.
+static bool is_key_of(struct str cert_pem, struct str key_pem)
+{
+    BIO *cert_bio = BIO_new_mem_buf(cert_pem.p, (int)cert_pem.n);
+    BIO *key_bio = BIO_new_mem_buf(key_pem.p, (int)key_pem.n);
+    X509 *cert = cert_bio ? PEM_read_bio_X509(cert_bio, NULL, NULL, NULL) : NULL;
+    // Without a callback OpenSSL would ask the terminal for the passphrase of an encrypted key.
+    EVP_PKEY *key = key_bio ? PEM_read_bio_PrivateKey(key_bio, NULL, NULL, (void *)(uintptr_t) "") : NULL;
+    bool ok = cert && key && X509_check_private_key(cert, key) == 1;
+    ERR_clear_error();
+    EVP_PKEY_free(key);
+    X509_free(cert);
+    BIO_free(key_bio);
+    BIO_free(cert_bio);
+    return ok;
+}
+
+bool config_client_key(struct loader *l, const struct yaml_node *node, struct str path, struct str cert_pem,
+                       struct str *ret_pem)
+{
+    struct str pem;
+    struct err err = { 0 };
+    if (!file_read_private(l->arena, path.p, LIMIT_PEM_BYTES, &pem, &err)) {
+        config_error_at(l, node, "%s", err.detail);
+        return false;
+    }
+    if (!is_key_of(cert_pem, pem)) {
+        config_error_at(l, node,
+                        "expected the key of the first certificate in cert, in PEM form and without a "
+                        "passphrase; %s is another",
+                        path.p);
+        return false;
+    }
+    *ret_pem = pem;
+    return true;
+}
+
 bool config_pem_file(struct loader *l, const struct yaml_node *node, struct str path, struct str *ret_pem)
 {
     struct str pem;

@@ -116,8 +116,9 @@ static void operations_socket(struct loader *l, const struct yaml_node *node, st
     struct str resolved = config_resolve_path(l, path);
     if (path.n == 0)
         config_error_at(l, node, "expected " OPERATIONS_EXAMPLE ", found %s", config_found(l, node));
-    else if (resolved.n >= 108) // sizeof sockaddr_un.sun_path
-        config_error_at(l, node, "the path of a socket has at most 107 bytes, this one has %zu", resolved.n);
+    else if (resolved.n >= SOCKET_PATH_BYTES)
+        config_error_at(l, node, "the path of a socket has at most %d bytes, this one has %zu",
+                        SOCKET_PATH_BYTES - 1, resolved.n);
     else
         *ret = arena_printf(l->arena, "unix:%.*s", STR_FMT(resolved));
 }

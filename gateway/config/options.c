@@ -11,18 +11,21 @@
 
 enum { MINUTE = 60, HOUR = 3600, DAY = 86400 };
 #define GIB ((int64_t)1 << 30)
+#define MILLION 1000000
 
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
-static const char *const protocols[] = { "saml", "oidc", NULL };                  // enum protocol
-static const char *const secure_levels[] = { "off", "balanced", "strict", NULL }; // enum secure_headers
+static const char *const protocols[] = { "saml", "oidc", NULL };                    // enum protocol
+static const char *const secure_levels[] = { "off", "balanced", "strict", NULL };   // enum secure_headers
+static const char *const balances[] = { "round_robin", "least_connections", NULL }; // enum balance
 static const char *const token_auths[] = { "client_secret_basic", "client_secret_post",
                                            NULL }; // enum oidc_token_auth
 _Static_assert(SECURE_OFF == 0 && SECURE_BALANCED == 1 && SECURE_STRICT == 2, "order of secure_levels");
 _Static_assert(OIDC_AUTH_BASIC == 0 && OIDC_AUTH_POST == 1, "order of token_auths");
+_Static_assert(BALANCE_ROUND_ROBIN == 0 && BALANCE_LEAST_CONNECTIONS == 1, "order of balances");
 _Static_assert(PROTOCOL_SAML == 0 && PROTOCOL_OIDC == 1, "order of protocols");
 _Static_assert(sizeof(enum secure_headers) == sizeof(unsigned) &&
                    sizeof(enum oidc_token_auth) == sizeof(unsigned) &&
-                   sizeof(enum protocol) == sizeof(unsigned),
+                   sizeof(enum protocol) == sizeof(unsigned) && sizeof(enum balance) == sizeof(unsigned),
                "OPTION_CHOICE writes an unsigned");
 
 // --- listen
@@ -53,6 +56,8 @@ static const struct option listener_options[] = {
       .absent = "plain HTTP", .help = "Makes this an HTTPS listener." },
     { "redirect_to_https", OPTION_BOOL, AT(redirect_to_https), .preset = "false",
       .help = "Makes this a plain HTTP listener that sends everybody to HTTPS." },
+    { "proxy_protocol", OPTION_BOOL, AT(proxy_protocol), .preset = "false",
+      .help = "Every connection begins with a PROXY protocol header (v1 or v2) of a trusted proxy." },
 };
 #undef AT
 const struct section section_listener = SECTION("listen[]", listener_options, NULL);
@@ -177,17 +182,109 @@ static const struct option route_timeout_options[] = {
       .max = HOUR, .help = "For a connection to the backend." },
     { "response", OPTION_DURATION, AT(target.response_timeout), .absent = "timeouts.response", .min = 1,
       .max = DAY, .help = "For the head of the backend's answer." },
+    { "stream", OPTION_DURATION, AT(target.stream_timeout), .absent = "timeouts.stream", .min = 1,
+      .max = 7 * DAY, .help = "For silence on a WebSocket or an event stream." },
 };
 static const struct section section_route_timeouts =
     SECTION("routes[].timeouts", route_timeout_options, NULL);
+
+static const struct option route_limit_options[] = {
+    { "connections", OPTION_COUNT, AT(target.max_connections), .absent = "no limit", .min = 1, .max = MILLION,
+      .help = "Connections to each backend at the same time; more requests wait." },
+    { "queue", OPTION_COUNT, AT(target.max_queue), .preset = "128", .min = 0, .max = MILLION,
+      .help = "Requests that wait for a connection; more are answered with 503." },
+    { "queue_wait", OPTION_DURATION, AT(target.queue_timeout), .preset = "10s", .min = 1, .max = HOUR,
+      .help = "How long a request waits for a connection; then it is answered with 503." },
+    { "body", OPTION_SIZE, AT(target.max_body), .absent = "no limit", .min = 1 << 10, .max = 1024 * GIB,
+      .help = "The largest request body; more is answered with 413." },
+};
+static const struct section section_route_limits = SECTION("routes[].limits", route_limit_options, NULL);
+
+static const struct option backend_tls_options[] = {
+    { "ca", OPTION_CUSTOM, AT(target.tls.ca_pem), .kind = "path", .parse = config_parse_ca,
+      .absent = "the system's", .help = "Certificate authorities (PEM) of the backends." },
+    { "cert", OPTION_PATH, AT(target.tls.cert_path), .absent = "none",
+      .help = "The gateway's own certificate for the backends (PEM), which ask for one." },
+    { "key", OPTION_PATH, AT(target.tls.key_path), .absent = "none",
+      .help = "The private key of that certificate (PEM), readable by its owner alone." },
+    { "server_name", OPTION_HOST, AT(target.tls.server_name), .absent = "the host in the backend's URL",
+      .help = "The name to ask for (SNI), which must stand in the backend's certificate." },
+    { "verify", OPTION_BOOL, AT(target.tls.verify), .preset = "true",
+      .help = "With false, anybody on the way to the backend can read and change everything." },
+};
+static const struct section section_backend_tls = SECTION("routes[].backend_tls", backend_tls_options, NULL);
+
+static const struct option health_options[] = {
+    { "path", OPTION_CUSTOM, AT(target.health.path), .required = true, .kind = "path",
+      .parse = config_parse_health_path,
+      .help = "What every backend is asked for, as it knows it; 2xx and 3xx are good answers." },
+    { "interval", OPTION_DURATION, AT(target.health.interval), .preset = "10s", .min = 1, .max = HOUR,
+      .help = "How often." },
+    { "timeout", OPTION_DURATION, AT(target.health.timeout), .preset = "3s", .min = 1, .max = HOUR,
+      .help = "For the whole check; at most the interval." },
+    { "rise", OPTION_NUMBER, AT(target.health.rise), .preset = "2", .min = 1, .max = 100,
+      .help = "So many good answers in a row bring a backend back." },
+    { "fall", OPTION_NUMBER, AT(target.health.fall), .preset = "3", .min = 1, .max = 100,
+      .help = "So many bad ones in a row take it out." },
+};
+static const struct section section_health = SECTION("routes[].health", health_options, NULL);
+
+static const struct option eject_options[] = {
+    { "failures", OPTION_NUMBER, AT(target.eject.failures), .preset = "3", .min = 0, .max = 1000,
+      .help = "So many failed requests in a row take a backend out; 0: never." },
+    { "for", OPTION_DURATION, AT(target.eject.seconds), .preset = "10s", .min = 1, .max = DAY,
+      .help = "How long it stays out." },
+};
+static const struct section section_eject = SECTION("routes[].eject", eject_options, NULL);
+
+static const struct option websocket_options[] = {
+    { "allowed", OPTION_BOOL, AT(target.websocket.allowed), .preset = "true",
+      .help = "Passes WebSockets on." },
+    { "origins", OPTION_CUSTOM, AT(target.websocket.origins), .kind = "list of origins",
+      .parse = config_parse_origins, .absent = "the route's own host",
+      .help = "Other sites whose pages may open WebSockets here; \"*\" alone: any." },
+};
+static const struct section section_websocket = SECTION("routes[].websocket", websocket_options, NULL);
+
+static const struct option redirect_options[] = {
+    { "to", OPTION_CUSTOM, AT(target.redirect.to), .required = true, .kind = "URL or path",
+      .parse = config_parse_redirect_to, .help = "Where everybody is sent whom the policy allows." },
+    { "status", OPTION_CUSTOM, AT(target.redirect.status), .preset = "302", .kind = "301, 302, 303, 307, 308",
+      .parse = config_parse_redirect_status,
+      .help = "301 and 308 are remembered by browsers; 307 and 308 keep the method and the body." },
+    { "keep_path", OPTION_BOOL, AT(target.redirect.keep_path), .preset = "true",
+      .help = "Appends the rest of the path behind the route's prefix, and the query." },
+};
+static const struct section section_redirect = SECTION("routes[].redirect", redirect_options, NULL);
 
 static const struct option route_options[] = {
     { "host", OPTION_HOST, AT(route.host), .required = true, .help = "The host in the browser's address." },
     { "path", OPTION_CUSTOM, AT(route.path), .preset = "/", .kind = "path prefix",
       .parse = config_parse_prefix,
       .help = "The beginning of the path, cut at segments. The longest one that matches wins." },
-    { "backends", OPTION_CUSTOM, AT(target), .required = true, .kind = "list of URLs",
-      .parse = config_parse_backends, .help = "Where requests go: http://HOST:PORT." },
+    { "backends", OPTION_CUSTOM, AT(target), .kind = "list of URLs", .parse = config_parse_backends,
+      .absent = "none with a redirect, else required",
+      .help = "Where requests go: http://HOST:PORT, https://HOST:PORT or unix:PATH." },
+    { "balance", OPTION_CHOICE, AT(target.balance), .preset = "round_robin", .words = balances,
+      .help = "How one of several backends is chosen." },
+    { "backend_tls", OPTION_SECTION, 0, .section = &section_backend_tls, .kind = "map",
+      .help = "How https:// backends are spoken to." },
+    { "health", OPTION_SECTION, 0, .section = &section_health, .kind = "map", .absent = "no checks",
+      .help = "Asks every backend now and then whether it is well." },
+    { "eject", OPTION_SECTION, 0, .section = &section_eject, .kind = "map",
+      .help = "Takes a backend out for a while after failures." },
+    { "limits", OPTION_SECTION, 0, .section = &section_route_limits, .kind = "map",
+      .help = "What a route takes at most." },
+    { "strip_prefix", OPTION_BOOL, AT(target.strip_prefix), .preset = "false",
+      .help = "Takes the route's path off before a request is forwarded." },
+    { "rewrite", OPTION_CUSTOM, AT(target.rewrite), .kind = "path", .parse = config_parse_rewrite,
+      .absent = "the path stays",
+      .help = "Stands in place of the route's path when a request is forwarded." },
+    { "preserve_host", OPTION_BOOL, AT(target.preserve_host), .preset = "true",
+      .help = "Sends the browser's Host to the backend; with false, the backend's own." },
+    { "websocket", OPTION_SECTION, 0, .section = &section_websocket, .kind = "map", .help = "WebSockets." },
+    { "redirect", OPTION_SECTION, 0, .section = &section_redirect, .kind = "map", .absent = "none",
+      .help = "Answers every request with a redirect, in place of backends." },
     { "providers", OPTION_LIST, AT(route.providers), .absent = "all",
       .help = "The identity providers whose logins count here." },
     { "policy", OPTION_TEXT, AT(policy_name), .required = true, .kind = "name",
@@ -223,6 +320,8 @@ static const struct option rule_options[] = {
       .help = "The request has one of these methods." },
     { "paths", OPTION_CUSTOM, AT(paths), .absent = "any", .kind = "list", .parse = config_parse_prefixes,
       .help = "The path begins with one of these, cut at segments." },
+    { "addresses", OPTION_CUSTOM, AT(addresses), .absent = "any", .kind = "list of networks",
+      .parse = config_parse_networks, .help = "The client's address is in one of these networks." },
 };
 #undef AT
 const struct section section_rule =
@@ -263,8 +362,20 @@ static const struct option timeout_options[] = {
       .max = HOUR, .help = "For a connection to a backend." },
     { "response", OPTION_DURATION, offsetof(struct config_draft, response_timeout), .preset = "60s", .min = 1,
       .max = DAY, .help = "For the head of a backend's answer." },
+    { "stream", OPTION_DURATION, offsetof(struct config_draft, stream_timeout), .preset = "1h", .min = 1,
+      .max = 7 * DAY, .help = "For silence on a WebSocket or an event stream." },
 };
 static const struct section section_timeouts = SECTION("timeouts", timeout_options, NULL);
+
+static const struct option limit_options[] = {
+    { "connections", OPTION_COUNT, AT(max_connections), .preset = "16384", .min = 16, .max = MILLION,
+      .help = "Connections of clients at the same time; more are closed at once." },
+    { "connections_per_address", OPTION_COUNT, AT(max_connections_per_address), .preset = "512", .min = 1,
+      .max = MILLION, .help = "The same for one client address (IPv6: for one /64)." },
+    { "streams", OPTION_COUNT, AT(max_streams), .preset = "100", .min = 1, .max = 1000,
+      .help = "Concurrent requests of one HTTP/2 connection." },
+};
+static const struct section section_limits = SECTION("limits", limit_options, NULL);
 
 static const struct option saml_options[] = {
     { "entity_id", OPTION_CUSTOM, AT(saml_entity_id), .kind = "URI", .parse = config_parse_entity_id,
@@ -280,6 +391,9 @@ static const struct option root_options[] = {
       .help = "Where logins happen." },
     { "listen", OPTION_CUSTOM, 0, .required = true, .kind = "list", .section = &section_listener,
       .parse = config_parse_listeners, .help = "Addresses that browsers connect to." },
+    { "trusted_proxies", OPTION_CUSTOM, AT(trusted_proxies), .kind = "list of networks",
+      .parse = config_parse_networks, .absent = "none",
+      .help = "Proxies in front of the gateway, who are believed when they say whom they speak for." },
     { "operations", OPTION_CUSTOM, AT(operations), .kind = "address", .parse = config_parse_operations,
       .absent = "none", .help = "Loopback address or unix:PATH for health, metrics and administration." },
     { "state", OPTION_PATH, AT(state_dir), .preset = "/var/lib/sallyport",
@@ -296,6 +410,8 @@ static const struct option root_options[] = {
       .help = "How long logins last." },
     { "timeouts", OPTION_SECTION, 0, .section = &section_timeouts, .kind = "map",
       .help = "How long things may take." },
+    { "limits", OPTION_SECTION, 0, .section = &section_limits, .kind = "map",
+      .help = "What clients may have at the same time." },
     { "saml", OPTION_SECTION, 0, .section = &section_saml, .kind = "map", .help = "Our side of SAML." },
     { "identity_providers", OPTION_CUSTOM, 0, .kind = "map by name", .section = &section_saml_provider,
       .section2 = &section_oidc_provider, .parse = config_parse_providers, .absent = "none",

@@ -7,10 +7,12 @@
 #include "base/yaml.h"
 #include "gateway/config/config.h"
 
+enum { SOCKET_PATH_BYTES = 108 }; // sizeof sockaddr_un.sun_path, NUL included
+
 // What loading fills. `config` is what remains of it.
 struct config_draft {
     struct config config;
-    int64_t connect_timeout, response_timeout; // defaults of all routes
+    int64_t connect_timeout, response_timeout, stream_timeout; // defaults of all routes
 };
 
 // What section_certificate fills.
@@ -47,6 +49,7 @@ enum option_type {
     OPTION_DURATION, // int64_t seconds, min..max
     OPTION_SIZE,     // int64_t bytes, min..max
     OPTION_NUMBER,   // unsigned, min..max
+    OPTION_COUNT,    // int64_t, min..max
     OPTION_PORT,     // uint16_t
     OPTION_LIST,     // struct strlist, not empty, no value twice
     OPTION_SECRET,   // struct str from { file: } or { env: }
@@ -116,6 +119,10 @@ void config_secret(struct loader *l, const struct yaml_node *node, struct str *r
 // A file with certificates in PEM; *ret_pem may be NULL.
 bool config_pem_file(struct loader *l, const struct yaml_node *node, struct str path, struct str *ret_pem);
 
+// The key that belongs to the first certificate of `cert_pem`; only its owner can read the file.
+bool config_client_key(struct loader *l, const struct yaml_node *node, struct str path, struct str cert_pem,
+                       struct str *ret_pem);
+
 // --- values with a shape of their own
 void config_parse_address(struct loader *l, const struct yaml_node *node, void *listener);
 void config_parse_tls(struct loader *l, const struct yaml_node *node, void *listener);
@@ -135,6 +142,12 @@ void config_parse_routes(struct loader *l, const struct yaml_node *node, void *c
 void config_parse_prefix(struct loader *l, const struct yaml_node *node, void *path);
 void config_parse_prefixes(struct loader *l, const struct yaml_node *node, void *paths);
 void config_parse_backends(struct loader *l, const struct yaml_node *node, void *target);
+void config_parse_rewrite(struct loader *l, const struct yaml_node *node, void *path);
+void config_parse_health_path(struct loader *l, const struct yaml_node *node, void *path);
+void config_parse_redirect_to(struct loader *l, const struct yaml_node *node, void *to);
+void config_parse_redirect_status(struct loader *l, const struct yaml_node *node, void *status);
+void config_parse_origins(struct loader *l, const struct yaml_node *node, void *origins);
+void config_parse_networks(struct loader *l, const struct yaml_node *node, void *networks);
 void config_parse_identity(struct loader *l, const struct yaml_node *node, void *mask);
 void config_parse_policies(struct loader *l, const struct yaml_node *node, void *config);
 void config_parse_emails(struct loader *l, const struct yaml_node *node, void *emails);
@@ -145,5 +158,7 @@ void config_parse_rule_claims(struct loader *l, const struct yaml_node *node, vo
 // --- what only the whole shows (check.c, coverage.c)
 void config_check(struct loader *l);
 void config_check_coverage(struct loader *l);
+// Options of one route that have no effect beside others, and files that only all of them together need.
+void config_check_route(struct loader *l, const struct yaml_node *node, struct route_target *t);
 // "http" URLs are for this machine alone.
 bool config_is_loopback(struct str host);

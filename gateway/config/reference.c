@@ -11,7 +11,8 @@ static const char *const type_texts[] = {
     [OPTION_NUMBER] = "number",     [OPTION_PORT] = "port",
     [OPTION_LIST] = "list",         [OPTION_SECRET] = "`{ file: PATH }` or `{ env: NAME }`",
     [OPTION_SECTION] = "map",       [OPTION_CUSTOM] = "value",
-    [OPTION_WORD] = "word",         [OPTION_CHOICE] = "word",
+    [OPTION_COUNT] = "number",      [OPTION_WORD] = "word",
+    [OPTION_CHOICE] = "word",
 };
 
 const char *config_type_text(struct arena *a, const struct option *option)

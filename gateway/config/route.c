@@ -1,36 +1,53 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Routes: path prefixes, backends, identity presets.
+// Routes: paths, identity presets.
 #include "base/url.h"
 #include "gateway/config/parse.h"
 #include "http/target.h"
 
-// Policy sees canonical paths only, so a prefix in another spelling would never match: a deny rule without
-// effect.
-static bool canonical_prefix(struct loader *l, const struct yaml_node *node, struct str *ret)
+// A path in the one spelling in which requests have it (a query: *ret_query), without slashes at its end.
+static bool canonical_path(struct loader *l, const struct yaml_node *node, const char *wrong,
+                           struct http_target *ret)
 {
     struct str text;
-    struct http_target target;
     struct err err = { 0 };
     if (!config_text(l, node, "a path such as /docs", &text)) return false;
     if (text.p && text.p[0] != '/') {
         config_error_at(l, node, "a path begins with '/', found %s", config_found(l, node));
         return false;
     }
-    if (!http_target_parse(l->arena, text, &target, &err) || target.query.p) {
-        config_error_at(l, node, "this path matches no request: %s",
-                        target.query.p && !err.code ? "it has a query" : err.detail);
+    if (!http_target_parse(l->arena, text, ret, &err)) {
+        config_error_at(l, node, "%s: %s", wrong, err.detail);
         return false;
     }
-    if (!str_eq(target.path, text)) {
-        config_error_at(l, node, "requests arrive in another spelling; write \"%.*s\"", STR_FMT(target.path));
+    if (!str_eq(ret->path, str_take(text, str_find(text, '?')))) {
+        config_error_at(l, node, "requests arrive in another spelling; write \"%.*s\"", STR_FMT(ret->path));
         return false;
     }
-    if (path_has_prefix(text, STR("/.sallyport"))) {
+    return true;
+}
+
+static struct str without_end_slash(struct str path)
+{
+    while (path.n > 1 && path.p[path.n - 1] == '/') path.n--;
+    return path;
+}
+
+// Policy sees canonical paths only, so a prefix in another spelling would never match: a deny rule without
+// effect.
+static bool canonical_prefix(struct loader *l, const struct yaml_node *node, struct str *ret)
+{
+    static const char *const wrong = "this path matches no request";
+    struct http_target target;
+    if (!canonical_path(l, node, wrong, &target)) return false;
+    if (target.query.p) {
+        config_error_at(l, node, "%s: it has a query", wrong);
+        return false;
+    }
+    if (path_has_prefix(target.path, STR("/.sallyport"))) {
         config_error_at(l, node, "has no effect: the gateway answers everything under /.sallyport itself");
         return false;
     }
-    while (text.n > 1 && text.p[text.n - 1] == '/') text.n--;
-    *ret = text;
+    *ret = without_end_slash(target.path);
     return true;
 }
 
@@ -49,45 +66,21 @@ void config_parse_prefixes(struct loader *l, const struct yaml_node *node, void 
     *(struct strlist *)field = paths;
 }
 
-#define BACKEND_EXAMPLE "a URL such as http://10.0.0.5:3000"
-
-static bool parse_backend(struct loader *l, const struct yaml_node *node, struct backend *ret)
+void config_parse_rewrite(struct loader *l, const struct yaml_node *node, void *field)
 {
-    struct str text;
-    struct url url;
-    struct err err = { 0 };
-    if (!config_text(l, node, BACKEND_EXAMPLE, &text)) return false;
-    if (!url_parse(l->arena, text, &url, &err))
-        config_error_at(l, node, "expected " BACKEND_EXAMPLE ", found %s", config_found(l, node));
-    else if (url.https)
-        config_error_at(l, node, "TLS to backends is not supported; expected " BACKEND_EXAMPLE);
-    else if (url.path.n > 1 || url.query.p || url.fragment.p)
-        config_error_at(l, node, "a backend is scheme, host and port alone: requests keep their own path");
-    else {
-        struct str host = url.ipv6 ? arena_printf(l->arena, "[%.*s]", STR_FMT(url.host)) : url.host;
-        struct str authority =
-            url.port == 80 ? host : arena_printf(l->arena, "%.*s:%u", STR_FMT(host), url.port);
-        *ret = (struct backend){ .url = text, .host = url.host, .port = url.port, .authority = authority };
-        return true;
-    }
-    return false;
+    struct http_target target;
+    if (!canonical_path(l, node, "no request can be forwarded there", &target)) return;
+    if (target.query.p)
+        config_error_at(l, node, "expected a path alone: requests keep their own query");
+    else
+        *(struct str *)field = without_end_slash(target.path);
 }
 
-void config_parse_backends(struct loader *l, const struct yaml_node *node, void *field)
+void config_parse_health_path(struct loader *l, const struct yaml_node *node, void *field)
 {
-    struct route_target *target = field;
-    if (!config_expect_kind(l, node, YAML_LIST, "a list of URLs such as [ \"http://10.0.0.5:3000\" ]"))
-        return;
-    if (node->n == 0) config_error_at(l, node, "expected at least " BACKEND_EXAMPLE);
-    target->backends = arena_array(l->arena, node->n, sizeof *target->backends);
-    for (const struct yaml_node *item = node->first; item && target->backends; item = item->next) {
-        struct backend b;
-        if (!parse_backend(l, item, &b)) continue;
-        for (size_t i = 0; i < target->nbackends; i++)
-            if (str_eq(target->backends[i].authority, b.authority))
-                config_error_at(l, item, "%s is listed twice", config_found(l, item));
-        target->backends[target->nbackends++] = b;
-    }
+    struct http_target target;
+    if (canonical_path(l, node, "this path cannot be asked for", &target))
+        *(struct str *)field = arena_str(l->arena, node->text);
 }
 
 static bool preset_by_name(struct loader *l, const struct yaml_node *node, unsigned *ret)
@@ -133,9 +126,15 @@ static void parse_route(struct loader *l, const struct yaml_node *node, struct r
     if (!draft) return;
     draft->target.connect_timeout = l->draft->connect_timeout;
     draft->target.response_timeout = l->draft->response_timeout;
+    draft->target.stream_timeout = l->draft->stream_timeout;
+    draft->target.max_body = -1;
     draft->route.line = node->line;
     config_section(l, node, &section_route, draft);
     draft->target.index = node->index;
+    draft->target.prefix = draft->route.path;
+    for (size_t i = 0; i < draft->target.nbackends; i++)
+        draft->target.backends[i].index = l->draft->config.nbackends++;
+    if (node->kind == YAML_MAP) config_check_route(l, node, &draft->target);
     draft->route.target = &draft->target;
     *r = draft->route;
 }

@@ -182,6 +182,8 @@ static void number_value(struct loader *l, const struct yaml_node *node, const s
     if (!amount_value(l, node, o, plain, "a whole number", &n)) return;
     if (o->type == OPTION_PORT)
         *(uint16_t *)field = (uint16_t)n;
+    else if (o->type == OPTION_COUNT)
+        *(int64_t *)field = n;
     else
         *(unsigned *)field = (unsigned)n;
 }
@@ -217,6 +219,7 @@ void config_value(struct loader *l, const struct yaml_node *node, const struct o
         break;
     case OPTION_SIZE: amount_value(l, node, o, sizes, "a size such as 512KiB, 64MiB or 1GiB", field); break;
     case OPTION_NUMBER:
+    case OPTION_COUNT:
     case OPTION_PORT: number_value(l, node, o, field); break;
     case OPTION_LIST: config_list(l, node, field); break;
     case OPTION_SECRET: config_secret(l, node, field); break;
