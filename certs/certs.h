@@ -44,6 +44,25 @@ void tls_server_free(struct tls_server *t);
 // A new server-side connection object; the caller owns it. NULL when out of memory.
 SSL *tls_server_accept(struct tls_server *t);
 
+// The client side, TLS 1.2/1.3: the server's certificate must lead to one of the authorities and name the
+// server, unless `verify` is off. Safe to share between threads; freed after the last connection.
+struct tls_client_plan {
+    struct str ca_pem; // authorities; absent: the system's
+    bool verify;
+    struct str cert_path, key_path; // for messages
+    struct str cert_pem, key_pem;   // our own certificate with its chain; absent: none
+};
+struct tls_client;
+struct tls_client *tls_client_new(const struct tls_client_plan *plan, struct err *err);
+void tls_client_free(struct tls_client *t); // NULL is accepted
+// A new client-side connection object that asks for `name` (a DNS name or an IP address) and expects it in
+// the certificate; the caller owns it. NULL when out of memory. `slot`, which must live as long as the
+// object, keeps the last session: it is resumed, and a new one put in its place (SSL_SESSION_free at the
+// end). All connections with one slot must have the same `name`.
+SSL *tls_client_connect(struct tls_client *t, const char *name, SSL_SESSION **slot);
+// After a call on `ssl` failed for good: why, as ERR_PROXY_TLS. Empties the error queue.
+void tls_client_failure(SSL *ssl, const char *name, struct err *err);
+
 // A development CA in `dir` (ca.pem, ca.key) made once, and a leaf for `hosts` signed by it (NAME.pem,
 // NAME.key); 825 days, P-256. For machines of developers only; the CA's name says so.
 bool cert_dev_ca(const char *dir, struct err *err);
