@@ -58,6 +58,7 @@ struct explain_request {
     struct claim *claims;
     size_t nclaims;
     const char *method, *url;
+    const char *address; // of the client; NULL: not known
 };
 // The text, absent when the request makes no sense (*err says why). *ret_verdict is what the gateway would
 // do.

@@ -15,6 +15,7 @@ struct question {
     const struct route *route;
     struct identity identity;
     bool logged_in;
+    struct ip_address address; // unknown unless it is given
 };
 
 static bool parse_url(struct arena *a, const char *text, struct question *q, struct err *err)
@@ -28,6 +29,12 @@ static bool parse_url(struct arena *a, const char *text, struct question *q, str
     q->host = url.host;
     q->path = target.path;
     return true;
+}
+
+static bool parse_address(const char *text, struct question *q, struct err *err)
+{
+    return !text || ip_parse(str_c(text), &q->address) ||
+           err_set(err, ERR_URL, "%s is not an IP address", text);
 }
 
 static struct strlist split_groups(struct arena *a, const char *groups)
@@ -71,10 +78,10 @@ static bool make_identity(struct arena *a, const struct config *c, const struct 
     return true;
 }
 
-static void add_visitor(struct sbuf *b, const struct question *q)
+static void add_identity(struct sbuf *b, const struct question *q)
 {
     if (!q->logged_in) {
-        sbuf_add_c(b, " for a visitor who is not logged in\n");
+        sbuf_add_c(b, " for a visitor who is not logged in");
         return;
     }
     sbuf_addf(b, " for %.*s from provider %.*s, groups ", STR_FMT(q->identity.subject),
@@ -87,6 +94,24 @@ static void add_visitor(struct sbuf *b, const struct question *q)
         sbuf_add_c(b, "not known (--groups names them)");
     else if (q->identity.groups.n == 0)
         sbuf_add_c(b, "none");
+}
+
+static bool asks_for_address(const struct policy *p)
+{
+    for (size_t i = 0; p && i < p->nrules; i++)
+        if (p->rules[i].addresses.n) return true;
+    return false;
+}
+
+static void add_visitor(struct sbuf *b, const struct question *q, bool address_given)
+{
+    char text[IP_TEXT_BYTES];
+    add_identity(b, q);
+    ip_text(&q->address, text);
+    if (address_given)
+        sbuf_addf(b, ", address %s", text);
+    else if (q->route && asks_for_address(q->route->policy))
+        sbuf_add_c(b, ", address not known (--address names it)");
     sbuf_add_c(b, "\n");
 }
 
@@ -118,19 +143,20 @@ struct str explain(struct arena *a, const struct config *c, const struct explain
                    enum verdict *ret_verdict, struct err *err)
 {
     struct question q = { 0 };
-    if (!parse_url(a, r->url, &q, err)) return STR_NONE;
+    if (!parse_url(a, r->url, &q, err) || !parse_address(r->address, &q, err)) return STR_NONE;
     q.route = route_match(&c->routes, q.host, q.path);
     if (!make_identity(a, c, r, &q, err)) return STR_NONE;
     struct sbuf b;
     sbuf_init(&b, a, EXPLAIN_MAX);
     sbuf_addf(&b, "%s https://%.*s%.*s", r->method, STR_FMT(q.host), STR_FMT(q.path));
-    add_visitor(&b, &q);
+    add_visitor(&b, &q, r->address != NULL);
     if (is_own_endpoint(q.path)) {
         sbuf_add_c(&b, "The gateway answers this itself; no route and no policy is asked.\n");
         *ret_verdict = VERDICT_DENY;
         return sbuf_str(&b);
     }
-    struct decision d = policy_decide(q.route, q.logged_in ? &q.identity : NULL, str_c(r->method), q.path);
+    struct policy_request request = { str_c(r->method), q.path, q.address };
+    struct decision d = policy_decide(q.route, q.logged_in ? &q.identity : NULL, &request);
     add_decision(&b, a, c, &q, &d);
     *ret_verdict = d.verdict;
     struct str text = sbuf_str(&b);
@@ -195,6 +221,7 @@ static int run(const struct command *self, int argc, char **argv)
         { .name = "--user", .value = &r.user },
         { .name = "--groups", .value = &r.groups },
         { .name = "--provider", .value = &r.provider },
+        { .name = "--address", .value = &r.address },
         { .name = "--claim", .add = add_claim, .context = &claims },
     };
     claims.n = claims.given = 0;
@@ -217,13 +244,13 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_explain = {
     "explain",
     "--config FILE [--env-file FILE] [--user EMAIL [--groups A,B] [--provider KEY] [--claim NAME=VALUE]...] "
-    "METHOD URL",
+    "[--address IP] METHOD URL",
     "Prints route, rule, verdict and reason for a request.",
     "Without --user the visitor is not logged in. --user also takes a user name in place of an address, "
     "which\n"
     "counts as verified. Without --groups the identity provider sent none. Without --provider the login "
     "came\n"
-    "from one that counts at the route.\n" ENV_FILE_HELP
+    "from one that counts at the route. Without --address the client's address is not known.\n" ENV_FILE_HELP
     "Exit code 0: allowed; 1: not allowed, or the configuration has errors; 2: called wrongly.\n",
     run
 };

@@ -23,6 +23,9 @@ static const struct {
     [REASON_EMAIL_UNKNOWN] = { "policy.email_unknown", "A rule asks for an e-mail address, and the sign-in "
                                                        "service did not send a verified "
                                                        "one." },
+    [REASON_ADDRESS_UNKNOWN] = { "policy.address_unknown",
+                                 "A rule asks for the address of the request, which "
+                                 "is not known." },
     [REASON_PUBLIC] = { "policy.public", "This page is open to everyone." },
     [REASON_ALLOW_RULE] = { "policy.allow_rule", "A rule allows access." },
 };
@@ -71,12 +74,18 @@ static void add_claims(struct sbuf *b, bool *first, const struct rule *r)
 
 static void add_scope(struct sbuf *b, const struct rule *r)
 {
-    if (r->methods.n == 0 && r->paths.n == 0) return;
+    const char *between = "";
+    if (r->methods.n == 0 && r->paths.n == 0 && r->addresses.n == 0) return;
     sbuf_add_c(b, " (");
     add_list(b, r->methods, ", ");
-    if (r->methods.n && r->paths.n) sbuf_add_c(b, " ");
-    if (r->paths.n) sbuf_add_c(b, "under ");
-    add_list(b, r->paths, ", ");
+    if (r->methods.n) between = " ";
+    if (r->paths.n) {
+        sbuf_addf(b, "%sunder ", between);
+        add_list(b, r->paths, ", ");
+        between = " ";
+    }
+    // How the networks are numbered is nobody else's business.
+    if (r->addresses.n) sbuf_addf(b, "%sfrom a listed address", between);
     sbuf_add_c(b, ")");
 }
 

@@ -2,6 +2,7 @@
 #include "policy/policy.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static struct rule everyone[] = { { .allow = true, .is_public = true } };
 const struct policy policy_public = { STR_INIT("public"), everyone, 1 };
@@ -92,6 +93,16 @@ static bool path_applies(const struct rule *r, struct str path)
     return r->paths.n == 0;
 }
 
+// NO outweighs UNKNOWN outweighs YES.
+static enum answer request_met(const struct rule *r, const struct policy_request *request)
+{
+    static const struct ip_address unknown;
+    if (!method_applies(r, request->method) || !path_applies(r, request->path)) return NO;
+    if (r->addresses.n == 0) return YES;
+    if (memcmp(request->address.b, unknown.b, sizeof unknown.b) == 0) return UNKNOWN;
+    return ip_networks_have(&r->addresses, &request->address) ? YES : NO;
+}
+
 static bool asks_for_person(const struct rule *r)
 {
     return r->groups.n || r->emails.n || r->email_domains.n || r->providers.n || r->nclaims;
@@ -150,31 +161,47 @@ static struct decision decided(const struct route *route, enum verdict verdict, 
     return (struct decision){ verdict, reason, route, rule, number };
 }
 
-static struct decision decide_anonymous(const struct route *route, struct str method, struct str path)
+static struct decision decide_anonymous(const struct route *route, const struct policy_request *request)
 {
     const struct rule *login = NULL; // the first allow rule that a login might meet
+    struct decision missing = decided(route, VERDICT_DENY, REASON_NO_RULE, NULL);
     for (size_t i = 0; i < route->policy->nrules; i++) {
         const struct rule *r = &route->policy->rules[i];
-        if (!method_applies(r, method) || !path_applies(r, path)) continue;
-        bool person = asks_for_person(r);
+        enum answer request_fits = request_met(r, request);
+        if (request_fits == NO) continue;
+        bool person = asks_for_person(r), unknown = request_fits == UNKNOWN;
+        if (r->allow && unknown) {
+            if (!missing.rule) missing = decided(route, VERDICT_DENY, REASON_ADDRESS_UNKNOWN, r);
+            continue;
+        }
         if (r->allow && r->is_public && !person) return decided(route, VERDICT_ALLOW, REASON_PUBLIC, r);
-        if (!r->allow && !login && !person) return decided(route, VERDICT_DENY, REASON_DENY_RULE, r);
+        if (!r->allow && !login && !person)
+            return decided(route, VERDICT_DENY, unknown ? REASON_ADDRESS_UNKNOWN : REASON_DENY_RULE, r);
         if (!login) login = r;
         if (!r->allow) break; // whether this rule denies depends on who it is, so nothing behind it may allow
     }
-    return login ? decided(route, VERDICT_LOGIN, REASON_NOT_LOGGED_IN, login)
-                 : decided(route, VERDICT_DENY, REASON_NO_RULE, NULL);
+    return login ? decided(route, VERDICT_LOGIN, REASON_NOT_LOGGED_IN, login) : missing;
 }
 
-static struct decision decide_person(const struct route *route, const struct identity *id, struct str method,
-                                     struct str path)
+// Both kinds of conditions together; *ret_reason says which fact is missing when UNKNOWN.
+static enum answer rule_met(const struct rule *r, const struct identity *id,
+                            const struct policy_request *request, enum reason *ret_reason)
+{
+    enum answer request_fits = request_met(r, request);
+    if (request_fits == NO) return NO;
+    enum answer person = person_met(r, id, ret_reason);
+    if (person == YES && request_fits == UNKNOWN) *ret_reason = REASON_ADDRESS_UNKNOWN;
+    return person == YES ? request_fits : person;
+}
+
+static struct decision decide_person(const struct route *route, const struct identity *id,
+                                     const struct policy_request *request)
 {
     struct decision missing = decided(route, VERDICT_DENY, REASON_NO_RULE, NULL);
     for (size_t i = 0; i < route->policy->nrules; i++) {
         const struct rule *r = &route->policy->rules[i];
-        if (!method_applies(r, method) || !path_applies(r, path)) continue;
         enum reason unknown = REASON_NONE;
-        enum answer met = person_met(r, id, &unknown);
+        enum answer met = rule_met(r, id, request, &unknown);
         if (met == NO) continue;
         if (met == UNKNOWN && r->allow) {
             if (!missing.rule) missing = decided(route, VERDICT_DENY, unknown, r);
@@ -191,17 +218,17 @@ bool route_takes_provider(const struct route *route, struct str provider)
     return route->providers.n == 0 || strlist_has(route->providers, provider);
 }
 
-struct decision policy_decide(const struct route *route, const struct identity *id, struct str method,
-                              struct str path)
+struct decision policy_decide(const struct route *route, const struct identity *id,
+                              const struct policy_request *request)
 {
     if (!route) return (struct decision){ .verdict = VERDICT_DENY, .reason = REASON_NO_ROUTE };
     if (!route->policy)
         return (struct decision){ .verdict = VERDICT_DENY, .reason = REASON_NO_RULE, .route = route };
-    if (!id) return decide_anonymous(route, method, path);
-    if (route_takes_provider(route, id->provider)) return decide_person(route, id, method, path);
+    if (!id) return decide_anonymous(route, request);
+    if (route_takes_provider(route, id->provider)) return decide_person(route, id, request);
     // This login does not count here, so the visitor is nobody; but they should hear why they are asked
     // again.
-    struct decision d = decide_anonymous(route, method, path);
+    struct decision d = decide_anonymous(route, request);
     if (d.verdict == VERDICT_LOGIN) d.reason = REASON_PROVIDER;
     return d;
 }

@@ -70,14 +70,15 @@ enum reason {
     REASON_NONE = 0,
     REASON_NO_ROUTE, // nothing is configured at this address
     REASON_NOT_LOGGED_IN,
-    REASON_PROVIDER,       // logged in with a provider that does not count here
-    REASON_DENY_RULE,      // a deny rule applied
-    REASON_NO_RULE,        // no rule applied
-    REASON_GROUPS_UNKNOWN, // a rule asks for groups and the provider sent none
-    REASON_GROUPS_OVERAGE, // Entra ID left the groups out
-    REASON_EMAIL_UNKNOWN,  // a rule asks for an e-mail address and the provider sent no verified one
-    REASON_PUBLIC,         // allowed to everyone
-    REASON_ALLOW_RULE,     // an allow rule applied
+    REASON_PROVIDER,        // logged in with a provider that does not count here
+    REASON_DENY_RULE,       // a deny rule applied
+    REASON_NO_RULE,         // no rule applied
+    REASON_GROUPS_UNKNOWN,  // a rule asks for groups and the provider sent none
+    REASON_GROUPS_OVERAGE,  // Entra ID left the groups out
+    REASON_EMAIL_UNKNOWN,   // a rule asks for an e-mail address and the provider sent no verified one
+    REASON_ADDRESS_UNKNOWN, // a rule asks for the client's address and nobody knows it
+    REASON_PUBLIC,          // allowed to everyone
+    REASON_ALLOW_RULE,      // an allow rule applied
     REASON_COUNT
 };
 const char *reason_name(enum reason r); // "policy.deny_rule"
@@ -91,17 +92,25 @@ struct decision {
     size_t rule_number;        // 1-based in its policy, 0: none
 };
 
+// What is asked for, whoever asks.
+struct policy_request {
+    struct str method;
+    struct str path;           // canonical, without the query
+    struct ip_address address; // the client's
+};
+
 // A rule that needs a fact which the provider did not send (groups, a verified e-mail address) never allows;
 // a deny rule that needs one denies, since nobody may escape it by leaving the fact out. Visitors who are not
 // logged in: public rules allow, deny rules without conditions on people deny, and everything that depends on
 // who it is gives LOGIN. A public rule is reached past allow rules (the outcome is the same), not past deny
-// rules. `id` NULL: not logged in. `route` NULL gives DENY with REASON_NO_ROUTE. Policy sees the canonical
-// path, never the query.
-struct decision policy_decide(const struct route *route, const struct identity *id, struct str method,
-                              struct str path);
+// rules. The address is a fact like the others, but nobody has to log in for it. `id` NULL: not logged in.
+// `route` NULL gives DENY with REASON_NO_ROUTE.
+struct decision policy_decide(const struct route *route, const struct identity *id,
+                              const struct policy_request *request);
 
 // What the route's rules ask for, in words, without other people's data: "groups staff or admins; an address
-// at example.com". For the 403 page and `explain`. e-mail lists become "a listed e-mail address".
+// at example.com". For the 403 page and `explain`. e-mail lists become "a listed e-mail address",
+// networks "a listed address".
 struct str policy_requirements(struct arena *a, const struct route *route);
 // One paragraph for `sallyport explain`: route, rule, verdict, reason, with configuration lines.
 struct str decision_explain(struct arena *a, const struct decision *d);

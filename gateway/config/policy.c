@@ -128,11 +128,27 @@ static bool same_claims(const struct rule *a, const struct rule *b)
     return true;
 }
 
+static bool has_network(const struct ip_networks *list, const struct ip_network *n)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (memcmp(&list->v[i], n, sizeof *n) == 0) return true;
+    return false;
+}
+
+static bool same_networks(const struct ip_networks *a, const struct ip_networks *b)
+{
+    if (a->n != b->n) return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (!has_network(b, &a->v[i])) return false;
+    return true;
+}
+
 static bool same_conditions(const struct rule *a, const struct rule *b)
 {
     return same_list(a->groups, b->groups) && same_list(a->emails, b->emails) &&
            same_list(a->email_domains, b->email_domains) && same_list(a->providers, b->providers) &&
-           same_list(a->methods, b->methods) && same_list(a->paths, b->paths) && same_claims(a, b);
+           same_list(a->methods, b->methods) && same_list(a->paths, b->paths) &&
+           same_networks(&a->addresses, &b->addresses) && same_claims(a, b);
 }
 
 // Whether nothing that gets past `first` can meet `second`. A public rule is for more visitors than one that

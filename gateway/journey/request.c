@@ -121,7 +121,8 @@ static enum phase_result decide(struct exchange *x)
 {
     if (x->own) return PHASE_NEXT;
     const struct identity *id = x->has_session ? &x->session.identity : NULL;
-    x->decision = policy_decide(x->route, id, x->req.method, x->target.path);
+    struct policy_request request = { x->req.method, x->target.path, x->address };
+    x->decision = policy_decide(x->route, id, &request);
     struct worker_metrics *m = &x->worker->metrics;
     switch (x->decision.verdict) {
     case VERDICT_ALLOW: metric_add(&m->decisions_allow_total, 1); break;

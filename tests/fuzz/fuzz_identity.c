@@ -54,7 +54,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct policy policy = { STR("p"), &rule, 1 };
         struct route route = { .host = STR("h"), .path = STR("/"), .policy = &policy };
         bool member = id.groups_known && !id.groups_overage && strlist_has(id.groups, wanted[0]);
-        struct decision d = policy_decide(&route, &id, STR("GET"), STR("/"));
+        struct policy_request request = { STR("GET"), STR("/"), { { 0 } } };
+        struct decision d = policy_decide(&route, &id, &request);
         assert((d.verdict == VERDICT_ALLOW) == member);
     }
     arena_free(a);

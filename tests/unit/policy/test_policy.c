@@ -14,6 +14,13 @@
                        sizeof((struct str[]){ __VA_ARGS__ }) / sizeof(struct str) })
 #define S(lit) STR_INIT(lit)
 
+static struct decision ask(const struct route *route, const struct identity *id, struct str method,
+                           struct str path)
+{
+    struct policy_request request = { .method = method, .path = path };
+    return policy_decide(route, id, &request);
+}
+
 static struct decision decide(struct rule *rules, size_t n, const struct identity *id, const char *method,
                               const char *path)
 {
@@ -21,7 +28,7 @@ static struct decision decide(struct rule *rules, size_t n, const struct identit
     static struct route route;
     policy = (struct policy){ STR("p"), rules, n };
     route = (struct route){ .host = STR("h"), .path = STR("/"), .policy = &policy };
-    return policy_decide(&route, id, str_c(method), str_c(path));
+    return ask(&route, id, str_c(method), str_c(path));
 }
 
 static void assert_decided(struct decision d, enum verdict verdict, enum reason reason, size_t rule)
@@ -89,9 +96,9 @@ static void test_forgotten_and_missing_are_denied(void **state)
     struct identity id = ann();
     struct decision zero = { 0 };
     assert_int_equal(zero.verdict, VERDICT_DENY);
-    assert_decided(policy_decide(NULL, &id, STR("GET"), STR("/")), VERDICT_DENY, REASON_NO_ROUTE, 0);
+    assert_decided(ask(NULL, &id, STR("GET"), STR("/")), VERDICT_DENY, REASON_NO_ROUTE, 0);
     struct route route = { .host = STR("h"), .path = STR("/") };
-    assert_decided(policy_decide(&route, &id, STR("GET"), STR("/")), VERDICT_DENY, REASON_NO_RULE, 0);
+    assert_decided(ask(&route, &id, STR("GET"), STR("/")), VERDICT_DENY, REASON_NO_RULE, 0);
     assert_decided(decide(NULL, 0, &id, "GET", "/"), VERDICT_DENY, REASON_NO_RULE, 0);
     assert_decided(decide(NULL, 0, NULL, "GET", "/"), VERDICT_DENY, REASON_NO_RULE, 0);
 }
@@ -268,13 +275,77 @@ static void test_a_login_that_does_not_count_is_no_login(void **state)
     struct route route = {
         .host = STR("h"), .path = STR("/"), .policy = &policy, .providers = LIST(S("google"))
     };
-    struct decision d = policy_decide(&route, &id, STR("GET"), STR("/"));
+    struct decision d = ask(&route, &id, STR("GET"), STR("/"));
     assert_decided(d, VERDICT_LOGIN, REASON_PROVIDER, 1);
-    d = policy_decide(&route, &id, STR("GET"), STR("/assets/a"));
+    d = ask(&route, &id, STR("GET"), STR("/assets/a"));
     assert_decided(d, VERDICT_ALLOW, REASON_PUBLIC, 2);
     route.providers = LIST(S("google"), S("corp"));
-    d = policy_decide(&route, &id, STR("GET"), STR("/"));
+    d = ask(&route, &id, STR("GET"), STR("/"));
     assert_decided(d, VERDICT_ALLOW, REASON_ALLOW_RULE, 1);
+}
+
+static struct decision decide_from(struct rule *rules, size_t n, const struct identity *id,
+                                   const char *address)
+{
+    struct policy policy = { STR("p"), rules, n };
+    struct route route = { .host = STR("h"), .path = STR("/"), .policy = &policy };
+    struct policy_request request = { .method = STR("GET"), .path = STR("/x") };
+    if (address) assert_true(ip_parse(str_c(address), &request.address));
+    struct decision d = policy_decide(&route, id, &request);
+    d.route = NULL; // it is gone when we return
+    return d;
+}
+
+static struct ip_networks network(const char *text)
+{
+    static struct ip_network v[1];
+    struct err err = { 0 };
+    if (!ip_network_parse(str_c(text), v, &err)) fail_msg("%s", err.detail);
+    return (struct ip_networks){ v, 1 };
+}
+
+static void test_addresses_of_allow_rules(void **state)
+{
+    (void)state;
+    struct identity id = ann();
+    struct rule signed_in = { .allow = true, .addresses = network("10.0.0.0/8") };
+    assert_decided(decide_from(&signed_in, 1, &id, "10.1.2.3"), VERDICT_ALLOW, REASON_ALLOW_RULE, 1);
+    assert_decided(decide_from(&signed_in, 1, &id, "11.1.2.3"), VERDICT_DENY, REASON_NO_RULE, 0);
+    assert_decided(decide_from(&signed_in, 1, &id, NULL), VERDICT_DENY, REASON_ADDRESS_UNKNOWN, 1);
+    // Nobody is sent to a login that cannot help.
+    assert_decided(decide_from(&signed_in, 1, NULL, "10.1.2.3"), VERDICT_LOGIN, REASON_NOT_LOGGED_IN, 1);
+    assert_decided(decide_from(&signed_in, 1, NULL, "11.1.2.3"), VERDICT_DENY, REASON_NO_RULE, 0);
+    assert_decided(decide_from(&signed_in, 1, NULL, NULL), VERDICT_DENY, REASON_ADDRESS_UNKNOWN, 1);
+    struct rule open = { .allow = true, .is_public = true, .addresses = network("10.0.0.0/8") };
+    assert_decided(decide_from(&open, 1, NULL, "10.1.2.3"), VERDICT_ALLOW, REASON_PUBLIC, 1);
+    assert_decided(decide_from(&open, 1, NULL, "11.1.2.3"), VERDICT_DENY, REASON_NO_RULE, 0);
+    assert_decided(decide_from(&open, 1, NULL, NULL), VERDICT_DENY, REASON_ADDRESS_UNKNOWN, 1);
+    // The other conditions count beside it.
+    struct rule both = signed_in;
+    both.groups = LIST(S("admins"));
+    assert_decided(decide_from(&both, 1, &id, "10.1.2.3"), VERDICT_DENY, REASON_NO_RULE, 0);
+    assert_decided(decide_from(&both, 1, &id, NULL), VERDICT_DENY, REASON_NO_RULE, 0);
+    id.groups_known = false;
+    assert_decided(decide_from(&both, 1, &id, NULL), VERDICT_DENY, REASON_GROUPS_UNKNOWN, 1);
+}
+
+static void test_addresses_of_deny_rules(void **state)
+{
+    (void)state;
+    struct identity id = ann();
+    struct rule rules[] = { { .addresses = network("10.0.0.0/8") }, { .allow = true, .is_public = true } };
+    assert_decided(decide_from(rules, 2, &id, "10.1.2.3"), VERDICT_DENY, REASON_DENY_RULE, 1);
+    assert_decided(decide_from(rules, 2, &id, "11.1.2.3"), VERDICT_ALLOW, REASON_PUBLIC, 2);
+    assert_decided(decide_from(rules, 2, &id, NULL), VERDICT_DENY, REASON_ADDRESS_UNKNOWN, 1);
+    assert_decided(decide_from(rules, 2, NULL, "10.1.2.3"), VERDICT_DENY, REASON_DENY_RULE, 1);
+    assert_decided(decide_from(rules, 2, NULL, "11.1.2.3"), VERDICT_ALLOW, REASON_PUBLIC, 2);
+    assert_decided(decide_from(rules, 2, NULL, NULL), VERDICT_DENY, REASON_ADDRESS_UNKNOWN, 1);
+    // About people and addresses: whom it means stays open until somebody logs in.
+    rules[0].groups = LIST(S("staff"));
+    assert_decided(decide_from(rules, 2, NULL, NULL), VERDICT_LOGIN, REASON_NOT_LOGGED_IN, 1);
+    assert_decided(decide_from(rules, 2, &id, NULL), VERDICT_DENY, REASON_ADDRESS_UNKNOWN, 1);
+    rules[0].groups = LIST(S("suspended"));
+    assert_decided(decide_from(rules, 2, &id, NULL), VERDICT_ALLOW, REASON_PUBLIC, 2);
 }
 
 static void test_the_public_policy(void **state)
@@ -282,8 +353,8 @@ static void test_the_public_policy(void **state)
     (void)state;
     struct identity id = ann();
     struct route route = { .host = STR("h"), .path = STR("/"), .policy = &policy_public };
-    assert_decided(policy_decide(&route, NULL, STR("BREW"), STR("/x")), VERDICT_ALLOW, REASON_PUBLIC, 1);
-    assert_decided(policy_decide(&route, &id, STR("GET"), STR("/x")), VERDICT_ALLOW, REASON_PUBLIC, 1);
+    assert_decided(ask(&route, NULL, STR("BREW"), STR("/x")), VERDICT_ALLOW, REASON_PUBLIC, 1);
+    assert_decided(ask(&route, &id, STR("GET"), STR("/x")), VERDICT_ALLOW, REASON_PUBLIC, 1);
 }
 
 static void test_requirements_keep_addresses_to_themselves(void **state)
@@ -299,12 +370,14 @@ static void test_requirements_keep_addresses_to_themselves(void **state)
           .methods = LIST(S("GET")),
           .paths = LIST(S("/docs")) },
         { .allow = true, .email_domains = LIST(S("example.com")), .claims = claims, .nclaims = 1 },
+        { .allow = true, .paths = LIST(S("/a")), .addresses = network("10.0.0.0/8") },
     };
-    struct policy policy = { STR("p"), rules, 4 };
+    struct policy policy = { STR("p"), rules, 5 };
     struct route route = { .host = STR("h"), .path = STR("/"), .policy = &policy };
     assert_string_equal(policy_requirements(a, &route).p,
                         "groups staff or admins; a listed e-mail address (GET under /docs); "
-                        "an address at example.com and department it or ops");
+                        "an address at example.com and department it or ops; "
+                        "any signed-in account (under /a from a listed address)");
     struct rule many[20];
     for (size_t i = 0; i < 20; i++) many[i] = rules[1];
     policy = (struct policy){ STR("p"), many, 20 };
@@ -323,17 +396,17 @@ static void test_explanations_name_lines(void **state)
     struct policy policy = { STR("people"), rules, 2 };
     struct route route = { .host = STR("wiki"), .path = STR("/x"), .policy = &policy, .line = 10 };
     struct identity id = ann();
-    struct decision d = policy_decide(&route, &id, STR("GET"), STR("/x"));
+    struct decision d = ask(&route, &id, STR("GET"), STR("/x"));
     assert_string_equal(decision_explain(a, &d).p,
                         "Route wiki/x (line 10), policy people, rule 2 (line 21): allowed. A "
                         "rule allows access. [policy.allow_rule]");
     id.groups.n = 0;
-    d = policy_decide(&route, &id, STR("GET"), STR("/x"));
+    d = ask(&route, &id, STR("GET"), STR("/x"));
     assert_string_equal(
         decision_explain(a, &d).p,
         "Route wiki/x (line 10), policy people: denied. No rule allows access. [policy.no_rule] The "
         "route asks for: group staff.");
-    d = policy_decide(NULL, &id, STR("GET"), STR("/x"));
+    d = ask(NULL, &id, STR("GET"), STR("/x"));
     assert_string_equal(decision_explain(a, &d).p,
                         "denied. There is nothing at this address. [policy.no_route]");
     arena_free(a);
@@ -366,6 +439,8 @@ int main(void)
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_visitors_without_login),
         cmocka_unit_test(test_a_login_that_does_not_count_is_no_login),
+        cmocka_unit_test(test_addresses_of_allow_rules),
+        cmocka_unit_test(test_addresses_of_deny_rules),
         cmocka_unit_test(test_the_public_policy),
         cmocka_unit_test(test_requirements_keep_addresses_to_themselves),
         cmocka_unit_test(test_explanations_name_lines),

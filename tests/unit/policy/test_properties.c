@@ -25,6 +25,14 @@ static struct str domains[] = { STR_INIT("x.org"), STR_INIT("y.org") };
 static struct str providers[] = { STR_INIT("p1"), STR_INIT("p2") };
 static struct str methods[] = { STR_INIT("GET"), STR_INIT("POST") };
 static struct str paths[] = { STR_INIT("/a"), STR_INIT("/a/b") };
+#define IPV4(a, b, c, d)                                                                                     \
+    {                                                                                                        \
+        {                                                                                                    \
+            [10] = 0xff, 0xff, a, b, c, d                                                                    \
+        }                                                                                                    \
+    }
+static struct ip_network networks[] = { { IPV4(10, 0, 0, 0), 104 }, { IPV4(192, 0, 2, 0), 120 } };
+static const struct ip_address addresses[] = { { { 0 } }, IPV4(10, 1, 2, 3), IPV4(192, 0, 2, 9) };
 
 // None, the first, the second or both of a pair.
 static struct strlist some(struct str pair[2], unsigned none)
@@ -37,6 +45,7 @@ static struct strlist some(struct str pair[2], unsigned none)
 static struct rule random_rule(void)
 {
     struct rule r = { .allow = roll(2), .methods = some(methods, 6), .paths = some(paths, 6) };
+    if (roll(4) == 0) r.addresses = (struct ip_networks){ networks + roll(2), 1 };
     if (r.allow && roll(4) == 0) {
         r.is_public = true;
         return r;
@@ -62,7 +71,7 @@ struct world {
     struct rule rules[RULES];
     struct policy policy;
     struct route route;
-    struct str method, path;
+    struct policy_request request;
 };
 
 static void random_world(struct world *w)
@@ -70,13 +79,13 @@ static void random_world(struct world *w)
     for (size_t i = 0; i < RULES; i++) w->rules[i] = random_rule();
     w->policy = (struct policy){ STR("p"), w->rules, 1 + roll(RULES) };
     w->route = (struct route){ .host = STR("h"), .path = STR("/"), .policy = &w->policy };
-    w->method = methods[roll(2)];
-    w->path = (struct str[]){ STR("/"), STR("/a"), STR("/a/b/c"), STR("/ab") }[roll(4)];
+    struct str path = (struct str[]){ STR("/"), STR("/a"), STR("/a/b/c"), STR("/ab") }[roll(4)];
+    w->request = (struct policy_request){ methods[roll(2)], path, addresses[roll(3)] };
 }
 
 static struct decision decide(const struct world *w, const struct identity *id)
 {
-    return policy_decide(&w->route, id, w->method, w->path);
+    return policy_decide(&w->route, id, &w->request);
 }
 
 static void test_visitors_get_what_everybody_gets(void **state)
@@ -112,6 +121,29 @@ static void test_missing_facts_never_open_anything(void **state)
             if (missing & 2) less.email_verified = false;
             bool open = decide(&w, &less).verdict == VERDICT_ALLOW,
                  full = decide(&w, &id).verdict == VERDICT_ALLOW;
+            assert_true(full || !open);
+            narrowed += full && !open;
+        }
+    }
+    assert_true(narrowed > 1000);
+}
+
+static void test_an_unknown_address_never_opens_anything(void **state)
+{
+    (void)state;
+    seed = 5;
+    size_t narrowed = 0;
+    for (int i = 0; i < POLICIES; i++) {
+        struct world w, less;
+        random_world(&w);
+        struct identity id = random_person();
+        less = w;
+        less.policy.rules = less.rules;
+        less.route.policy = &less.policy;
+        less.request.address = addresses[0];
+        for (int visitor = 0; visitor < 2; visitor++) {
+            bool open = decide(&less, visitor ? NULL : &id).verdict == VERDICT_ALLOW,
+                 full = decide(&w, visitor ? NULL : &id).verdict == VERDICT_ALLOW;
             assert_true(full || !open);
             narrowed += full && !open;
         }
@@ -157,6 +189,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_visitors_get_what_everybody_gets),
         cmocka_unit_test(test_missing_facts_never_open_anything),
+        cmocka_unit_test(test_an_unknown_address_never_opens_anything),
         cmocka_unit_test(test_a_deny_rule_in_front_never_opens_anything),
         cmocka_unit_test(test_logins_that_do_not_count_get_what_visitors_get),
     };
