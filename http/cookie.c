@@ -42,6 +42,17 @@ bool cookie_next(struct cookie_iter *it, struct cookie *ret)
     return false;
 }
 
+bool cookie_count_ok(const struct http_fields *f, struct err *err)
+{
+    struct cookie_iter it = { .fields = f };
+    struct str piece;
+    for (size_t n = 0; next_piece(&it, &piece);) {
+        if (str_trim(piece).n == 0 || ++n <= LIMIT_COOKIES) continue;
+        return err_set(err, ERR_HTTP_HEADERS_TOO_LARGE, "more than %d cookies", LIMIT_COOKIES);
+    }
+    return true;
+}
+
 struct str cookie_get(const struct http_fields *f, struct str name)
 {
     struct cookie_iter it = { .fields = f };

@@ -20,6 +20,9 @@ struct cookie_iter {
     bool too_many; // the walk ended at the limit
 };
 bool cookie_next(struct cookie_iter *it, struct cookie *ret);
+// Whether there are at most LIMIT_COOKIES pairs. Beyond that cookie_get finds nothing, so whoever lets such a
+// request in would send the visitor to the login again and again: ERR_HTTP_HEADERS_TOO_LARGE says what helps.
+bool cookie_count_ok(const struct http_fields *f, struct err *err);
 // The value of cookie `name`, when all of that name have the same one (two different values: absent, since a
 // planted one could be either; more than LIMIT_COOKIES pairs: absent, since nobody knows what comes after).
 struct str cookie_get(const struct http_fields *f, struct str name);

@@ -5,7 +5,8 @@
 
 enum {
     TOKEN = BYTE_TOKEN | BYTE_TARGET | BYTE_VALUE,
-    ALNUM = TOKEN | BYTE_HOST,
+    DOT = TOKEN | BYTE_HOST, // and '_'
+    ALNUM = DOT | BYTE_NAME,
     OTHER = BYTE_TARGET | BYTE_VALUE, // visible, no token
 };
 
@@ -19,7 +20,8 @@ const uint8_t http_byte_class[256] = {
     ['(' ... ')'] = OTHER,
     ['*' ... '+'] = TOKEN,
     [','] = OTHER,
-    ['-' ... '.'] = ALNUM,
+    ['-'] = ALNUM,
+    ['.'] = DOT,
     ['/'] = OTHER,
     ['0' ... '9'] = ALNUM,
     [':'] = OTHER | BYTE_HOST,
@@ -29,7 +31,7 @@ const uint8_t http_byte_class[256] = {
     ['\\'] = OTHER,
     [']'] = OTHER | BYTE_HOST,
     ['^'] = TOKEN,
-    ['_'] = ALNUM,
+    ['_'] = DOT,
     ['`'] = TOKEN,
     ['a' ... 'z'] = ALNUM,
     ['{'] = OTHER,

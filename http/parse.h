@@ -12,6 +12,7 @@ enum {
     BYTE_TARGET = 1 << 1, // visible ASCII but '#'
     BYTE_VALUE = 1 << 2,  // visible ASCII, SP, HTAB, obs-text
     BYTE_HOST = 1 << 3,   // letters, digits, "-._:[]"
+    BYTE_NAME = 1 << 4,   // letters, digits, "-": what every reader of a field name takes for the same
 };
 extern const uint8_t http_byte_class[256];
 static inline bool http_byte_is(char c, int class)

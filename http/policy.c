@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "http/policy.h"
 
+#include "http/parse.h"
+
 // What a field named in Connection must be for its removal to change nothing that the gateway or the next hop
 // relies on: a client could else have the proxy in front of us or us take out what it wrote (CVE-2022-31813,
 // CVE-2025-48865).
@@ -27,9 +29,13 @@ static void remove_all_nominated(struct http_fields *f)
         if (f->v[i].id == FIELD_CONNECTION) remove_nominated(f, f->v[i].value);
 }
 
-static bool has_underscore(struct str name)
+// CGI, WSGI, Rack and PHP turn '-' into '_', some servers every byte that is neither letter nor digit: for
+// these X_Remote_User, X.Remote.User and X~Remote~User are one variable (CVE-2025-64484 was the first).
+static bool has_other_spellings(struct str name)
 {
-    return str_find(name, '_') < name.n;
+    for (size_t i = 0; i < name.n; i++)
+        if (!http_byte_is(name.p[i], BYTE_NAME)) return true;
+    return false;
 }
 
 void http_scrub_request(struct http_fields *f, bool trusted_proxy)
@@ -38,7 +44,7 @@ void http_scrub_request(struct http_fields *f, bool trusted_proxy)
     remove_all_nominated(f);
     for (size_t i = 0; i < f->n; i++) {
         struct http_field *field = &f->v[i];
-        if (field->id == FIELD_OTHER ? has_underscore(field->name)
+        if (field->id == FIELD_OTHER ? has_other_spellings(field->name)
                                      : (http_field_flags(field->id) & removed) != 0)
             field->removed = true;
     }

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "http/cookie.h"
+
 bool http_is_token(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -100,6 +102,7 @@ static bool take_host(struct http_request_head *h, struct str value, struct err 
 static bool take_expect(struct http_request_head *h, struct str value, struct err *err)
 {
     if (h->minor == 0) return true;
+    if (h->expect_continue) return err_set(err, ERR_HTTP_EXPECT, "more than one Expect");
     if (!str_eq_nocase(value, STR("100-continue"))) return err_set(err, ERR_HTTP_EXPECT, "not 100-continue");
     h->expect_continue = true;
     return true;
@@ -197,7 +200,8 @@ enum http_parse http_request_parse(const char *buf, size_t len, size_t *scanned,
     if (buf[0] == '\r' && buf[1] == '\n') s.p += 2;
     clear(ret);
     if (!parse_line(&s, ret, err) || !http_parse_fields(&s, &ret->fields, err)) return HTTP_BAD;
-    if (!take_fields(ret, err) || !split_target(ret, err)) return HTTP_BAD;
+    if (!take_fields(ret, err) || !split_target(ret, err) || !cookie_count_ok(&ret->fields, err))
+        return HTTP_BAD;
     ret->bytes = end;
     return HTTP_DONE;
 }

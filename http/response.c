@@ -48,8 +48,20 @@ static bool take_fields(struct http_response_head *h, struct err *err)
     // 304 may say how long the body would have been; the others must not (RFC 9110 section 8.6), and who does
     // may send one.
     bool stray = is_bodiless(h->status) && h->status != 304 && (c.chunked || c.content_length > 0);
+    // An interim answer is skipped, and what it announced would be read as the head of the final one.
+    if (stray && h->status < 200) return refuse(err, "an interim answer that announces a body");
     h->keep_alive = http_connection_persists(&c, h->minor) && !stray;
     return true;
+}
+
+// What cannot become a status line is refused before a whole head has come: HTTP/0.9, other protocols, and
+// what is left of a body that was longer than it said. Waiting for its end would be waiting for the timeout.
+static bool begins_well(const char *buf, size_t len, struct err *err)
+{
+    struct str version = STR("HTTP/1.");
+    size_t n = len < version.n ? len : version.n;
+    return str_eq(str_take(version, n), (struct str){ buf, n }) ||
+           refuse(err, "the answer does not begin with HTTP/1.0 or HTTP/1.1");
 }
 
 static bool parse_head(struct scan *s, struct http_response_head *h, struct err *err)
@@ -61,6 +73,7 @@ enum http_parse http_response_parse(const char *buf, size_t len, size_t *scanned
                                     struct http_response_head *ret, struct err *err)
 {
     size_t end = 0;
+    if (!begins_well(buf, len, err)) return HTTP_BAD;
     enum http_parse result = http_find_end(buf, len, LIMIT_RESPONSE_HEAD_BYTES, scanned, &end, err);
     struct scan s = { buf, buf + end };
     if (result == HTTP_DONE && !parse_head(&s, ret, err)) result = HTTP_BAD;

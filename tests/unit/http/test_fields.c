@@ -102,6 +102,8 @@ static void test_identity_names(void **state)
         "X-MS-CLIENT-PRINCIPAL-NAME",
         "X-MS-TOKEN-AAD-ID-TOKEN",
         "X-Forwarded-Client-Cert",
+        "X-Forwarded-Roles",
+        "x_forwarded_anything",
         "SSL-Client-S-DN",
         "X-SSL-Client-Verify",
         "OIDC-CLAIM-sub",

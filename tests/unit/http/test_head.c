@@ -311,8 +311,18 @@ static void test_body_where_none_can_be_ends_the_connection(void **state)
     assert_false(response.keep_alive);
     assert_int_equal(framing("HTTP/1.1 204 X\r\nTransfer-Encoding: chunked\r\n\r\n", "GET"), FRAMING_NONE);
     assert_false(response.keep_alive);
-    assert_int_equal(framing("HTTP/1.1 103 X\r\nContent-Length: 7\r\n\r\n", "GET"), FRAMING_NONE);
-    assert_false(response.keep_alive);
+}
+
+// What cannot become an answer is not waited for: its end would come with the timeout only.
+static void test_other_protocols_are_refused_at_once(void **state)
+{
+    (void)state;
+    struct err err;
+    assert_int_equal(parse_whole(parse_response, STR("S"), &err), HTTP_BAD);
+    assert_int_equal(err.code, ERR_UPSTREAM_HEAD);
+    assert_int_equal(parse_whole(parse_response, STR("HTTP/2"), &err), HTTP_BAD);
+    assert_int_equal(parse_whole(parse_response, STR("HTTP/1."), &err), HTTP_MORE);
+    assert_int_equal(parse_whole(parse_response, STR(""), &err), HTTP_MORE);
 }
 
 static void test_status_texts(void **state)
@@ -342,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_response_is_understood),
         cmocka_unit_test(test_response_framing),
         cmocka_unit_test(test_body_where_none_can_be_ends_the_connection),
+        cmocka_unit_test(test_other_protocols_are_refused_at_once),
         cmocka_unit_test(test_status_texts),
     };
     return cmocka_run_group_tests_name("http head", tests, NULL, NULL);

@@ -85,6 +85,23 @@ static void test_underscores_are_removed(void **state)
         true, "X-App-Thing: 3");
 }
 
+// Apache httpd before 2.4 and lighttpd make HTTP_REMOTE_USER of these as well.
+static void test_other_punctuation_is_removed(void **state)
+{
+    (void)state;
+    request("Remote.User: admin\nX!Sallyport~User: admin\nX-Forwarded.For: 1\nX.A: 1\nX'B: 2\nX-9: 3", true,
+            "X-9: 3");
+    struct arena *a = arena_new(100000);
+    for (int c = '!'; c < 0x7F; c++) {
+        char name[] = "XxA";
+        name[1] = (char)c;
+        if (!http_is_token((struct str){ name, 3 })) continue;
+        http_scrub_request(with(arena_printf(a, "%s: 1", name).p), true);
+        assert_int_equal(fields.v[0].removed, !ascii_is_alnum((char)c) && c != '-');
+    }
+    arena_free(a);
+}
+
 static void test_forwarding_needs_a_trusted_proxy(void **state)
 {
     (void)state;
@@ -278,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_identity_is_removed),
         cmocka_unit_test(test_scrub_follows_the_table),
         cmocka_unit_test(test_underscores_are_removed),
+        cmocka_unit_test(test_other_punctuation_is_removed),
         cmocka_unit_test(test_forwarding_needs_a_trusted_proxy),
         cmocka_unit_test(test_hop_by_hop_is_removed),
         cmocka_unit_test(test_connection_names_are_removed),
