@@ -20,6 +20,21 @@ enum {
     LIMIT_BUFFER_BYTES = 64 * 1024,     // each direction of a proxied exchange
     LIMIT_EXCHANGE_ARENA = 1024 * 1024, // all memory of one request
 
+    // Being behind another proxy
+    LIMIT_PROXY_HEADER_BYTES = 2048, // a whole PROXY protocol header, TLVs included
+    LIMIT_FORWARDED_HOPS = 32,       // elements of Forwarded; proxies looked at in X-Forwarded-For
+
+    // HTTP/2
+    LIMIT_H2_STREAM_WINDOW = 256 * 1024,       // request body of one stream that is not consumed yet
+    LIMIT_H2_BUFFERED = 2 * 1024 * 1024,       // of all streams of a connection, then its window closes ...
+    LIMIT_H2_CONN_WINDOW = 2 * 1024 * 1024,    // ... and at most this much more arrives
+    LIMIT_H2_CONTINUATIONS = 8,                // of one header block
+    LIMIT_H2_FRAMES_BURST = 1000,              // frames without use (SETTINGS, PING, WINDOW_UPDATE, ...)
+    LIMIT_H2_FRAMES_PER_SECOND = 200,          // that a connection may send,
+    LIMIT_H2_FRAME_PER_BYTES = 1024,           // and one more for so many bytes of bodies
+    LIMIT_H2_RESETS_BURST = 200,               // requests that a connection may have broken off
+    LIMIT_H2_RESETS_PER_SECOND = 20,
+
     // Logins
     LIMIT_LOGIN_COOKIES = 7, // unfinished logins of one browser
     LIMIT_LOGIN_SECONDS = 600,
