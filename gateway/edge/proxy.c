@@ -35,24 +35,48 @@ static void run_for_client(struct exchange *x)
     if (x->upstream && x->upstream->state == UPSTREAM_BUSY) proxy_run(x->upstream);
 }
 
-// Nothing of the request has been sent: any other backend of the route will do.
-static bool other_backend(struct exchange *x)
+// Where the request goes first, and where next when nothing of it has been sent.
+enum target { ANY_BACKEND, SAME_BACKEND };
+
+static void drop_slot(struct exchange *x)
 {
-    size_t n = x->route->target->nbackends;
-    x->backend = (x->backend + 1) % n;
-    x->addresses_tried = 0;
-    return ++x->backends_tried < n;
+    if (x->slot) backend_slot_release(x->worker, x->route->target, &x->route->target->backends[x->backend]);
+    x->slot = false;
 }
 
-static void begin(struct exchange *x, bool fresh)
+// x->backend cannot be connected to, as x->err says: another one will do, but this one not again.
+static void give_up_backend(struct exchange *x)
 {
-    struct upstream *u;
-    while (!(u = upstream_get(x, fresh)) && other_backend(x)) {
+    const struct route_target *t = x->route->target;
+    drop_slot(x);
+    backend_failed(x->worker, t, &t->backends[x->backend], &x->err, true);
+    backend_tried(x);
+    if (x->ntried < t->nbackends) {
+        metric_add(&x->worker->metrics.proxy_retries_total, 1);
+        log_failure(LOG_WARN, "proxy.backend", &x->err);
     }
-    if (!u) {
+}
+
+static void waiter_gone(struct exchange *x)
+{
+    backend_queue_leave(x);
+}
+
+// Until a connection is free. Nothing of the body is read meanwhile.
+static void wait_in_queue(struct exchange *x)
+{
+    x->on_body = x->on_writable = NULL;
+    x->on_gone = NULL;
+    if (backend_queue_enter(x))
+        x->on_gone = waiter_gone;
+    else
         fail(x);
-        return;
-    }
+}
+
+static void send_request(struct exchange *x, struct upstream *u)
+{
+    x->on_gone = client_gone;
+    x->on_body = x->on_writable = run_for_client;
     x->err.code = ERR_NONE; // of an earlier try
     if (!proxy_request_head(x, u)) {
         err_set(&x->err, ERR_HTTP_HEADERS_TOO_LARGE,
@@ -63,19 +87,53 @@ static void begin(struct exchange *x, bool fresh)
     if (u->state == UPSTREAM_BUSY) proxy_run(u);
 }
 
+static void begin(struct exchange *x, enum target where, bool fresh)
+{
+    for (;; where = ANY_BACKEND) {
+        enum backend_choice choice = where == SAME_BACKEND ? BACKEND_CHOSEN : backend_choose(x);
+        if (choice == BACKEND_FULL) {
+            wait_in_queue(x);
+            return;
+        }
+        if (choice == BACKEND_NONE) {
+            fail(x);
+            return;
+        }
+        struct upstream *u = upstream_get(x, fresh);
+        if (u) {
+            send_request(x, u);
+            return;
+        }
+        give_up_backend(x);
+    }
+}
+
 void proxy_start(struct exchange *x)
 {
     metric_add(&x->worker->metrics.proxied_total, 1);
-    x->on_gone = client_gone;
-    x->on_body = run_for_client;
-    x->on_writable = run_for_client;
-    upstream_choose(x);
-    begin(x, false);
+    begin(x, ANY_BACKEND, false);
+}
+
+void proxy_resume(struct exchange *x, bool turn)
+{
+    x->on_gone = NULL;
+    if (turn)
+        begin(x, SAME_BACKEND, false);
+    else
+        fail(x);
 }
 
 static bool idempotent(struct str method)
 {
     return str_eq_c(method, "GET") || str_eq_c(method, "HEAD") || str_eq_c(method, "OPTIONS");
+}
+
+// The connection that takes this one's place counts instead of it.
+static void close_keeping_slot(struct upstream *u)
+{
+    u->x->slot = u->slot;
+    u->slot = false;
+    upstream_close(u);
 }
 
 // A kept connection that the backend closed just now: the request is sent once more on a fresh one, if that
@@ -85,9 +143,21 @@ static bool retry(struct upstream *u)
     struct exchange *x = u->x;
     if (!u->reused || u->got_bytes || x->head_sent || !idempotent(x->req.method)) return false;
     if (x->req.chunked || x->req.content_length > 0) return false;
-    upstream_close(u);
-    begin(x, true);
+    metric_add(&x->worker->metrics.proxy_retries_total, 1);
+    log_message(LOG_DEBUG, "proxy.retry", "%.*s closed a kept connection: the request goes out once more",
+                STR_FMT(u->backend->authority));
+    close_keeping_slot(u);
+    begin(x, SAME_BACKEND, true);
     return true;
+}
+
+// A backend that gives no answer, or none that can be understood. What breaks off later is left to the
+// client: it may be the answer's own fault.
+static void fail_backend(struct upstream *u)
+{
+    struct exchange *x = u->x;
+    if (!u->head_done) backend_failed(x->worker, u->target, u->backend, &x->err, false);
+    fail(x);
 }
 
 static void end(struct upstream *u)
@@ -118,6 +188,18 @@ static bool client_left_tunnel(const struct upstream *u)
     return u->x->tunnel && u->request_done && buffer_used(&u->out) == 0;
 }
 
+// What the client sent before it was a tunnel waits to be passed on, and no event will tell.
+static enum proxy_step run_response(struct upstream *u)
+{
+    bool tunnel = u->x->tunnel;
+    enum proxy_step step = proxy_response_pump(u);
+    if (!tunnel && u->x->tunnel) {
+        proxy_request_pump(u);
+        proxy_flush(u);
+    }
+    return step;
+}
+
 void proxy_run(struct upstream *u)
 {
     struct exchange *x = u->x;
@@ -128,7 +210,9 @@ void proxy_run(struct upstream *u)
         return;
     }
     proxy_flush(u);
-    switch (proxy_response_pump(u)) {
+    enum proxy_step step = run_response(u);
+    if (u->head_done) backend_answered(u->worker, u->backend, u->since);
+    switch (step) {
     case PROXY_WAIT:
         if (client_left_tunnel(u))
             end(u);
@@ -138,28 +222,31 @@ void proxy_run(struct upstream *u)
     case PROXY_ENDED: end(u); return;
     case PROXY_FAILED: break;
     }
-    if (!retry(u)) fail(x);
+    if (!retry(u)) fail_backend(u);
 }
 
 static void not_connected(struct upstream *u)
 {
     struct exchange *x = u->x;
-    if (!u->addresses_left) {
-        upstream_avoid(u);
-        if (!other_backend(x)) {
-            fail(x);
-            return;
-        }
-    }
-    log_failure(LOG_WARN, "proxy.backend", &x->err);
-    upstream_close(u);
-    begin(x, false);
+    bool same = u->addresses_left;
+    close_keeping_slot(u);
+    if (same)
+        log_failure(LOG_WARN, "proxy.backend", &x->err);
+    else
+        give_up_backend(x);
+    begin(x, same ? SAME_BACKEND : ANY_BACKEND, false);
 }
 
-void proxy_connect_failed(struct upstream *u, const char *why)
+static void connect_failed(struct upstream *u, const struct err *why)
 {
-    err_set(&u->x->err, ERR_PROXY_CONNECT, "connecting to %.*s: %s", STR_FMT(u->backend->authority), why);
+    u->x->err = *why;
     not_connected(u);
+}
+
+static void connected(struct upstream *u)
+{
+    proxy_clock(u);
+    proxy_run(u);
 }
 
 // The backend waits for more of the request, or for the client to take what has come: the client's clock runs
@@ -169,16 +256,21 @@ static bool waits_for_client(const struct upstream *u)
     return (!u->request_done && buffer_used(&u->out) == 0) || (u->head_done && buffer_used(&u->in) > 0);
 }
 
-void proxy_timeout(struct upstream *u)
+static void proxy_timeout(struct upstream *u)
 {
     struct exchange *x = u->x;
     if (u->state == UPSTREAM_CONNECTING) {
-        err_set(&x->err, ERR_PROXY_CONNECT_TIMEOUT, "connecting to %.*s", STR_FMT(u->backend->authority));
+        err_set(&x->err, ERR_PROXY_CONNECT_TIMEOUT, "%s %.*s",
+                u->ssl ? "TLS handshake with" : "connecting to", STR_FMT(u->backend->authority));
         not_connected(u);
     } else if (!x->tunnel && waits_for_client(u)) {
         proxy_clock(u);
     } else {
         err_set(&x->err, ERR_PROXY_TIMEOUT, "waiting for %.*s", STR_FMT(u->backend->authority));
-        fail(x);
+        fail_backend(u);
     }
 }
+
+const struct upstream_user proxy_user = {
+    .connected = connected, .run = proxy_run, .failed = connect_failed, .timeout = proxy_timeout
+};
