@@ -134,6 +134,16 @@ export class Gateway {
   verifierPids() { return this.processes().filter((p) => p.args.some((a) => a.includes('verifier'))).map((p) => p.pid); }
   gatewayPid() { return this.processes().find((p) => !p.args.some((a) => a.includes('verifier')))?.pid; }
 
+  ops(path, options = {}) { return fetch(`http://127.0.0.1:${this.opsPort}${path}`, { ...options, headers: { Connection: 'close', ...options.headers } }); }
+
+  async metric(name) {
+    const text = await (await this.ops('/metrics')).text();
+    return Number(new RegExp(`^sallyport_${name} (\\S+)$`, 'm').exec(text)?.[1]);
+  }
+
+  // Ends all sessions of a user, as an operator does.
+  async revoke(user) { return (await this.ops('/admin/sessions/revoke', { method: 'POST', body: new URLSearchParams({ user }) })).json(); }
+
   rss(pid = this.gatewayPid()) { return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024; }
 
   // Until logins with the provider can begin.

@@ -30,6 +30,7 @@ const routesFor = (backend, nginx, providers, apps) => [
 // `saml`: { key: options of startSimpleSaml + { provider: more keys of the provider's configuration, same: key of a provider
 // whose server this one shares } }
 // `oidc`: { key: { auth, alg, provider: more } }, all at one provider process
+// `setup`: starts what `routes` and `config` need, before the gateway
 // `apps`: more keys of the routes of wiki.test and blog.test
 export class Stage {
   static async start(name, options = {}) {
@@ -44,13 +45,14 @@ export class Stage {
     return stage;
   }
 
-  async build({ saml = {}, oidc = {}, oidcSetup = {}, nginx = false, apps = {}, routes = () => [], policies: morePolicies = {}, config = {}, idps = true, start = true }) {
+  async build({ saml = {}, oidc = {}, oidcSetup = {}, nginx = false, apps = {}, routes = () => [], policies: morePolicies = {}, config = {}, setup = () => {}, idps = true, start = true }) {
     const { world } = this;
     this.ca = await makeCa(world);
     this.edge = await makeLeaf(world, this.ca, 'edge', ['login.test', 'wiki.test', 'members.test', '*.test']);
     this.idpLeaf = await makeLeaf(world, this.ca, 'idp', ['localhost', '127.0.0.1']);
     this.backend = await startBackend(world);
     this.nginx = nginx && await startNginxBackend(world, this.backend.port);
+    await setup(this);
     this.gateway = new Gateway(world, { port: await world.port(), opsPort: await world.port() });
     const identityProviders = {
       ...await this.buildSaml(saml, idps), ...await this.buildOidc(oidc, oidcSetup, idps),
