@@ -22,19 +22,6 @@ static bool is_ours(enum field_id id)
     return id == FIELD_HOST || id == FIELD_CONTENT_LENGTH || id == FIELD_EXPECT;
 }
 
-// The host that policy was asked about, in its one spelling, and the port as the client gave it: the backend
-// cannot take "APP.example.com." for another host than we did.
-static struct str authority(struct exchange *x)
-{
-    struct str host;
-    uint16_t port = 0;
-    struct err err;
-    if (!http_host_parse(x->arena, x->req.host, &host, &port, &err)) return STR_NONE;
-    bool v6 = str_find(host, ':') < host.n;
-    struct str bare = arena_printf(x->arena, "%s%.*s%s", v6 ? "[" : "", STR_FMT(host), v6 ? "]" : "");
-    return port ? arena_printf(x->arena, "%.*s:%u", STR_FMT(bare), port) : bare;
-}
-
 static bool put_fields(struct upstream *u, const struct http_fields *f)
 {
     for (size_t i = 0; i < f->n; i++) {
@@ -51,6 +38,12 @@ static bool put_forwarding(struct exchange *x, struct upstream *u, struct str ho
     return forwarded.p && put_field(u, "X-Forwarded-For", x->client) &&
            put_field(u, "X-Forwarded-Proto", STR("https")) && put_field(u, "X-Forwarded-Host", host) &&
            put_field(u, "Forwarded", forwarded);
+}
+
+static bool put_prefix(struct exchange *x, struct upstream *u)
+{
+    struct str prefix = proxy_forwarded_prefix(x);
+    return !prefix.p || put_field(u, "X-Forwarded-Prefix", prefix);
 }
 
 static bool put_trace(struct exchange *x, struct upstream *u)
@@ -80,12 +73,25 @@ static bool put_framing(struct exchange *x, struct upstream *u)
 bool proxy_request_head(struct exchange *x, struct upstream *u)
 {
     bool query = x->target.query.p != NULL;
-    struct str host = authority(x);
+    struct str public = proxy_public_host(x), host = proxy_backend_host(x, u->backend);
+    struct str path = proxy_backend_path(x);
     u->request_done = !x->req.chunked && x->req.content_length <= 0;
-    return host.p && put(u, x->req.method) && put(u, STR(" ")) && put(u, x->target.path) &&
+    return public.p && host.p && path.p && put(u, x->req.method) && put(u, STR(" ")) && put(u, path) &&
            (!query || put(u, STR("?"))) && put(u, x->target.query) && put(u, STR(" HTTP/1.1\r\n")) &&
-           put_field(u, "Host", host) && put_fields(u, &x->req.fields) && put_forwarding(x, u, host) &&
-           put_trace(x, u) && put_upgrade(x, u) && put_framing(x, u) && put(u, STR("\r\n"));
+           put_field(u, "Host", host) && put_fields(u, &x->req.fields) && put_forwarding(x, u, public) &&
+           put_prefix(x, u) && put_trace(x, u) && put_upgrade(x, u) && put_framing(x, u) &&
+           put(u, STR("\r\n"));
+}
+
+// Without Content-Length nobody knows before; with one, the journey has refused already.
+static bool body_too_large(struct exchange *x, size_t more)
+{
+    int64_t max = x->route->target->max_body;
+    if (max < 0 || x->tunnel || (int64_t)(x->bytes_received + more) <= max) return false;
+    err_set(&x->err, ERR_HTTP_BODY_TOO_LARGE, "more than the %lld bytes that the route takes",
+            (long long)max);
+    x->body_failed = true;
+    return true;
 }
 
 static void put_body(struct upstream *u, struct str data)
@@ -115,6 +121,7 @@ void proxy_request_pump(struct upstream *u)
         struct str data = x->engine->body_peek(x);
         if (data.n > BODY_PIECE) data.n = BODY_PIECE;
         moved = data.n;
+        if (body_too_large(x, data.n)) return;
         if (data.n) {
             put_body(u, data);
             x->bytes_received += data.n;

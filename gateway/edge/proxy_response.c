@@ -11,8 +11,7 @@ enum { MAX_INTERIM = 64 };
 
 static enum proxy_step broken_off(struct upstream *u, const char *when)
 {
-    err_set(&u->x->err, ERR_PROXY_RESET, "%.*s closed the connection %s", STR_FMT(u->backend->authority),
-            when);
+    upstream_why_broken(u, when, &u->x->err);
     return PROXY_FAILED;
 }
 
@@ -23,13 +22,14 @@ static bool plants_our_cookie(const struct http_field *f)
 }
 
 // The head points into u->in, whose bytes are taken off right after: everything that is kept is copied.
-static bool copy_fields(struct exchange *x, const struct http_response_head *head)
+static bool copy_fields(struct exchange *x, const struct backend *b, const struct http_response_head *head)
 {
     for (size_t i = 0; i < head->fields.n; i++) {
         const struct http_field *f = &head->fields.v[i];
         // Content-Length is said anew by the engine, which frames the answer.
         if (f->removed || f->id == FIELD_CONTENT_LENGTH || plants_our_cookie(f)) continue;
-        struct str name = arena_str(x->arena, f->name), value = arena_str(x->arena, f->value);
+        struct str name = arena_str(x->arena, f->name);
+        struct str value = arena_str(x->arena, proxy_public_value(x, b, f));
         if (!value.p || !http_fields_add(&x->answer, f->id, name, value)) return false;
     }
     return true;
@@ -50,7 +50,7 @@ static bool pass_head(struct upstream *u, struct http_response_head *head)
     u->body_done = u->framing == FRAMING_NONE || (u->framing == FRAMING_LENGTH && u->left == 0);
     chunked_init(&u->chunked);
     http_scrub_response(&head->fields);
-    if (!copy_fields(x, head)) return false;
+    if (!copy_fields(x, u->backend, head)) return false;
     bool own_hsts = http_fields_get(&x->answer, FIELD_HSTS) != NULL;
     http_secure_response(&x->answer, x->route->target->secure_headers);
     if (!own_hsts && host_is_localhost(x->host)) http_fields_remove(&x->answer, FIELD_HSTS); // see answer.c
@@ -87,7 +87,7 @@ static bool pass_upgrade(struct upstream *u, struct http_response_head *head)
     http_scrub_response(&head->fields);
     x->status = head->status;
     x->length = -1;
-    if (!copy_fields(x, head) || !x->engine->upgrade(x))
+    if (!copy_fields(x, u->backend, head) || !x->engine->upgrade(x))
         return err_set(&x->err, ERR_UPSTREAM_HEAD, "the answer's head is too large");
     buffer_consume(&u->in, head->bytes);
     x->tunnel = u->head_done = u->stream = true;

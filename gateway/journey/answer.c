@@ -69,6 +69,17 @@ void answer_redirect(struct exchange *x, struct str url)
     answer_body(x, url.p ? (safe ? 302 : 303) : 503, "text/plain", url.p ? STR("") : STR_NONE);
 }
 
+void answer_configured_redirect(struct exchange *x, int status, struct str url, bool remember)
+{
+    bool permanent = status == 301 || status == 308;
+    answer_add(x, "Location", url);
+    if (!permanent)
+        answer_add(x, "Cache-Control", STR("no-store"));
+    else if (!remember)
+        answer_add(x, "Cache-Control", STR("private"));
+    answer_body(x, url.p ? status : 503, "text/plain", url.p ? STR("") : STR_NONE);
+}
+
 static void add_page_headers(struct exchange *x)
 {
     answer_add(x, "Cache-Control", STR("no-store"));

@@ -10,6 +10,8 @@ void answer_add(struct exchange *x, const char *name, struct str value);
 void answer_body(struct exchange *x, int status, const char *content_type, struct str body);
 // 302 for GET and HEAD, 303 for everything else.
 void answer_redirect(struct exchange *x, struct str url);
+// A redirect that the configuration asks for. `remember`: for everybody the same, so anybody may keep it.
+void answer_configured_redirect(struct exchange *x, int status, struct str url, bool remember);
 // Where pages lead that lead back to the site: its front page, or our own where the host has none.
 struct str answer_home(const struct exchange *x);
 // A page of ours: HTML with its strict headers.

@@ -6,33 +6,41 @@
 #include "base/log.h"
 #include "gateway/edge/proxy.h"
 #include "gateway/journey/answer.h"
+#include "gateway/journey/client.h"
 #include "gateway/journey/endpoints.h"
 #include "gateway/journey/identity_headers.h"
 #include "gateway/journey/login.h"
 #include "gateway/journey/visitor.h"
 #include "http/cookie.h"
 #include "http/policy.h"
+#include "http/rewrite.h"
 #include "http/websocket.h"
 
 static enum phase_result normalise(struct exchange *x);
+static enum phase_result client(struct exchange *x);
 static enum phase_result scrub(struct exchange *x);
 static enum phase_result redirect_plain(struct exchange *x);
 static enum phase_result route(struct exchange *x);
 static enum phase_result load_session(struct exchange *x);
 static enum phase_result decide(struct exchange *x);
 static enum phase_result answer(struct exchange *x);
+static enum phase_result redirect(struct exchange *x);
+static enum phase_result check_body(struct exchange *x);
 static enum phase_result check_upgrade(struct exchange *x);
 static enum phase_result identity(struct exchange *x);
 static enum phase_result forward(struct exchange *x);
 
 const struct phase request_phases[] = {
     { "normalise", normalise },   // one canonical host and path; ambiguous ones are refused
+    { "client", client },         // who it is, when a trusted proxy speaks for somebody
     { "scrub", scrub },           // hop-by-hop, identity and forwarding fields go, on every path
     { "plain", redirect_plain },  // a listener without TLS only redirects
     { "route", route },           // matched once
     { "session", load_session },  // cookie -> session
     { "decide", decide },         // DENY, LOGIN, ALLOW
     { "answer", answer },         // own endpoints, and every verdict but ALLOW
+    { "redirect", redirect },     // routes that lead elsewhere
+    { "body", check_body },       // not larger than the route takes
     { "upgrade", check_upgrade }, // WebSocket: from our own pages, or from where it is allowed
     { "identity", identity },     // who they are, for the application
     { "proxy", forward },         // to a backend
@@ -71,6 +79,13 @@ static enum phase_result normalise(struct exchange *x)
     return PHASE_NEXT;
 }
 
+static enum phase_result client(struct exchange *x)
+{
+    return client_find(x) ? PHASE_NEXT : refused(x);
+}
+
+// Forwarding fields go even when a trusted proxy sent them: what they say is known now, and the application
+// gets our own.
 static enum phase_result scrub(struct exchange *x)
 {
     if (websocket_is_asked(&x->req)) x->upgrade = STR("websocket"); // Upgrade itself goes with the others
@@ -92,7 +107,7 @@ static enum phase_result wrong_host(struct exchange *x)
 
 static enum phase_result redirect_plain(struct exchange *x)
 {
-    if (x->secure) return PHASE_NEXT;
+    if (x->secure && !x->redirect_only) return PHASE_NEXT;
     const struct config *c = x->worker->shared->config;
     if (!known_host(c, x->host)) return wrong_host(x);
     struct str origin = config_origin(x->arena, c, x->host);
@@ -152,6 +167,26 @@ static enum phase_result answer(struct exchange *x)
         answer_failure(x, ERR_POLICY_NO_ROUTE, "no route for this path");
     else
         answer_failure(x, ERR_POLICY_DENIED, "%s", reason_text(x->decision.reason));
+    return PHASE_DONE;
+}
+
+static enum phase_result redirect(struct exchange *x)
+{
+    const struct route_target *t = x->route->target;
+    if (!t->redirect.to.p) return PHASE_NEXT;
+    struct str prefix = t->redirect.keep_path ? t->prefix : STR_NONE;
+    struct str url = http_redirect_location(x->arena, t->redirect.to, &x->target, prefix);
+    answer_configured_redirect(x, t->redirect.status, url, x->route->policy == &policy_public);
+    return PHASE_DONE;
+}
+
+// A body that does not say its length is counted on its way (proxy_request.c).
+static enum phase_result check_body(struct exchange *x)
+{
+    int64_t max = x->route->target->max_body;
+    if (max < 0 || x->req.content_length <= max) return PHASE_NEXT;
+    answer_failure(x, ERR_HTTP_BODY_TOO_LARGE, "%lld bytes, the route takes %lld",
+                   (long long)x->req.content_length, (long long)max);
     return PHASE_DONE;
 }
 

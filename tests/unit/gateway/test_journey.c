@@ -15,8 +15,9 @@
 static void test_order_of_the_phases(void **state)
 {
     (void)state;
-    static const char *const order[] = { "normalise", "scrub",  "plain",   "route",    "session",
-                                         "decide",    "answer", "upgrade", "identity", "proxy" };
+    static const char *const order[] = { "normalise", "client",   "scrub",  "plain",    "route",
+                                         "session",   "decide",   "answer", "redirect", "body",
+                                         "upgrade",   "identity", "proxy" };
     assert_int_equal(request_phase_count, sizeof order / sizeof *order);
     for (size_t i = 0; i < request_phase_count; i++) assert_string_equal(request_phases[i].name, order[i]);
 }
@@ -136,15 +137,17 @@ static void test_too_many_fields_are_not_forwarded(void **state)
 // --- the session phase, with a store that says what the test wants
 
 static enum err_code store_says;
-bool __wrap_store_session(struct store_reader *r, struct arena *a, const uint8_t id[SESSION_ID_BYTES],
-                          struct session *ret, struct err *err);
-bool __wrap_store_session(struct store_reader *r, struct arena *a, const uint8_t id[SESSION_ID_BYTES],
-                          struct session *ret, struct err *err)
+enum store_read __wrap_store_session_read(struct store_reader *r, struct arena *a,
+                                          const struct store_key *key, struct store_version *version,
+                                          struct session *ret, struct err *err);
+enum store_read __wrap_store_session_read(struct store_reader *r, struct arena *a,
+                                          const struct store_key *key, struct store_version *version,
+                                          struct session *ret, struct err *err)
 {
-    (void)r, (void)a, (void)id;
-    if (store_says != ERR_NONE) return err_set(err, store_says, "as the test wants");
+    (void)r, (void)a, (void)key, (void)version;
+    if (store_says != ERR_NONE) return err_set(err, store_says, "as the test wants"), STORE_FAILED;
     *ret = (struct session){ .identity = ann, .last_seen = 1000, .expires = 2000 };
-    return true;
+    return STORE_READ;
 }
 
 static bool take_head(struct exchange *x)
@@ -181,9 +184,12 @@ static int run_session_phase(struct arena *a, const struct config *c, struct exc
     struct str cookie = session_cookie_make(a, &shared->keys, x->host, id, 1000);
     http_fields_add(&x->req.fields, FIELD_COOKIE, STR("Cookie"),
                     arena_printf(a, SESSION_COOKIE "=%.*s", STR_FMT(cookie)));
+    enum phase_result result = PHASE_DONE;
     for (size_t i = 0; i < request_phase_count; i++)
-        if (!strcmp(request_phases[i].name, "session") && request_phases[i].run(x) == PHASE_NEXT) return 0;
-    return x->status;
+        if (!strcmp(request_phases[i].name, "session")) result = request_phases[i].run(x);
+    session_cache_release(x->kept_session);
+    session_cache_clear(&worker->sessions);
+    return result == PHASE_NEXT ? 0 : x->status;
 }
 
 // A store that fails must not turn everybody into visitors who are not logged in: public pages would show
