@@ -60,8 +60,9 @@ void tls_client_free(struct tls_client *t); // NULL is accepted
 // object, keeps the last session: it is resumed, and a new one put in its place (SSL_SESSION_free at the
 // end). All connections with one slot must have the same `name`.
 SSL *tls_client_connect(struct tls_client *t, const char *name, SSL_SESSION **slot);
-// After a call on `ssl` failed for good: why, as ERR_PROXY_TLS. Empties the error queue.
-void tls_client_failure(SSL *ssl, const char *name, struct err *err);
+// Why a call on `ssl` failed for good, as ERR_PROXY_TLS: `error` is what ERR_peek_error said then, 0 when the
+// connection was lost.
+void tls_client_failure(SSL *ssl, unsigned long error, const char *name, struct err *err);
 
 // A development CA in `dir` (ca.pem, ca.key) made once, and a leaf for `hosts` signed by it (NAME.pem,
 // NAME.key); 825 days, P-256. For machines of developers only; the CA's name says so.

@@ -138,19 +138,16 @@ SSL *tls_client_connect(struct tls_client *t, const char *name, SSL_SESSION **sl
     return NULL;
 }
 
-void tls_client_failure(SSL *ssl, const char *name, struct err *err)
+void tls_client_failure(SSL *ssl, unsigned long error, const char *name, struct err *err)
 {
-    unsigned long e = ERR_peek_error();
-    const char *reason = ERR_reason_error_string(e);
+    const char *reason = ERR_reason_error_string(error);
     long verdict = SSL_get_verify_result(ssl);
+    bool not_tls = ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) == SSL_R_WRONG_VERSION_NUMBER;
     if (SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE && verdict != X509_V_OK)
         err_set(err, ERR_PROXY_TLS, "the certificate of %s: %s", name,
                 X509_verify_cert_error_string(verdict));
-    else if (ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == SSL_R_WRONG_VERSION_NUMBER)
+    else if (not_tls)
         err_set(err, ERR_PROXY_TLS, "TLS with %s: what it answers is not TLS", name);
-    else if (ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
-        err_set(err, ERR_PROXY_TLS, "TLS with %s: it broke off without saying so", name);
     else
-        err_set(err, ERR_PROXY_TLS, "TLS with %s: %s", name, reason ? reason : "the connection was lost");
-    ERR_clear_error();
+        err_set(err, ERR_PROXY_TLS, "TLS with %s: %s", name, reason ? reason : "it closed the connection");
 }

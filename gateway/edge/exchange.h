@@ -18,6 +18,7 @@ struct exchange;
 
 // What an engine does for an exchange.
 struct engine {
+    const char *protocol; // for the log
     // Decoded bytes of the request body that are there now (may be none). Reads from the client when its
     // buffer is empty.
     struct str (*body_peek)(struct exchange *x);
@@ -55,6 +56,7 @@ struct exchange {
     struct str client;         // address in text
     struct ip_address address; // the same; the client's, as far as trusted proxies say
     bool secure;               // came over TLS, or a trusted proxy says so
+    bool redirect_only;        // its listener only redirects to HTTPS
     struct str upgrade;        // the protocol that the client asks to switch to ("websocket"); absent: none
     bool tunnel;               // switched: engine->upgrade was called
     bool navigation;           // a page navigation of a browser
@@ -67,7 +69,8 @@ struct exchange {
     size_t phase;
     bool own; // for the gateway itself: /.sallyport/...
     const struct route *route;
-    struct session session; // valid when has_session
+    struct session session;              // valid when has_session
+    struct cached_session *kept_session; // whose strings those are
     bool has_session;
     bool stale_cookie;         // a session cookie that is not good any more: cleared with the answer
     enum err_code session_end; // why the cookie that came is good for nothing; ERR_NONE otherwise
@@ -89,12 +92,18 @@ struct exchange {
     void (*on_gone)(struct exchange *x);     // the client has gone: release what you hold
 
     unsigned jobs; // operations under way in other threads
+    // Set by an engine that wants to know when an exchange that was released with jobs is freed at last.
+    void (*on_orphan)(struct exchange *x);
+    void *owner;
     struct upstream *upstream;
-    size_t backend, backends_tried; // of the route
-    size_t addresses_tried;         // of that backend
-    struct str upstream_name;       // for the log; absent: not proxied
-    void *work;                     // of the own endpoint that is at work
-    struct timer watch;             // gateway/journey/visitor.c
+    size_t backend; // of the route
+    bool slot;      // it is counted there for this exchange, until `upstream` takes that over
+    uint8_t *tried; // bits: those that could not be connected to; NULL: none
+    size_t ntried;
+    size_t addresses_tried;   // of that backend
+    struct str upstream_name; // for the log; absent: not proxied
+    void *work;               // of the own endpoint that is at work
+    struct timer watch;       // gateway/journey/visitor.c
     uint64_t watched_bytes;
 };
 
@@ -103,7 +112,7 @@ struct exchange *exchange_new(struct worker *w, const struct engine *engine, voi
 // For engines: the request is complete in x->req; runs the journey.
 void exchange_run(struct exchange *x);
 // For engines: the client has gone, or the answer has ended: `x` is freed now or when its last job comes
-// back.
-void exchange_release(struct exchange *x);
+// back. True: now.
+bool exchange_release(struct exchange *x);
 // For jobs: one came back. False: nobody waits any more, x is gone.
 bool exchange_job_done(struct exchange *x);

@@ -11,7 +11,13 @@
 
 #include "base/log.h"
 
-enum { REFRESH_SECONDS = 30, RETRY_SECONDS = 5, MAX_ADDRESSES = 8 };
+enum {
+    REFRESH_SECONDS = 30,
+    RETRY_SECONDS = 5,
+    START_SECONDS = 2, // how long the first round may hold up the start
+    STOP_SECONDS = 1,  // getaddrinfo cannot be interrupted: after this time it is left to itself
+    MAX_ADDRESSES = 8
+};
 
 struct addresses {
     struct addresses *older; // kept for one more round: a worker may be copying them
@@ -22,19 +28,23 @@ struct addresses {
     } v[MAX_ADDRESSES];
 };
 
+// Everything that the thread needs is its own: it may outlive the configuration.
 struct entry {
-    const struct backend *backend;
-    bool literal;
+    char *host, *name; // name: for messages
+    char port[8];
+    bool literal, failing;
     _Atomic(struct addresses *) current; // NULL: does not resolve
+    _Atomic unsigned generation;
 };
 
 struct resolver {
-    struct entry *v;
+    struct entry *v; // by backend.index
     size_t n;
     pthread_t thread;
     pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool stop, started;
+    pthread_cond_t wake;  // of the thread
+    pthread_cond_t round; // the first round is over, or the thread is
+    bool started, stop, first_done, ended, orphan;
 };
 
 static void free_chain(struct addresses *a)
@@ -44,6 +54,20 @@ static void free_chain(struct addresses *a)
         free(a);
         a = older;
     }
+}
+
+static void resolver_free(struct resolver *r)
+{
+    for (size_t i = 0; r->v && i < r->n; i++) {
+        free_chain(atomic_load(&r->v[i].current));
+        free(r->v[i].host);
+        free(r->v[i].name);
+    }
+    pthread_cond_destroy(&r->round);
+    pthread_cond_destroy(&r->wake);
+    pthread_mutex_destroy(&r->lock);
+    free(r->v);
+    free(r);
 }
 
 static struct addresses *copy_found(const struct addrinfo *found)
@@ -56,124 +80,188 @@ static struct addresses *copy_found(const struct addrinfo *found)
     return a;
 }
 
+static bool has_address(const struct addresses *a, const struct sockaddr_storage *sa)
+{
+    for (size_t i = 0; i < a->n; i++)
+        if (memcmp(&a->v[i].sa, sa, sizeof *sa) == 0) return true; // zeroed before they were filled
+    return false;
+}
+
+// The same set: name servers answer in another order each time.
 static bool same(const struct addresses *a, const struct addresses *b)
 {
     if (!a || !b || a->n != b->n) return false;
-    return memcmp(a->v, b->v, a->n * sizeof *a->v) == 0; // zeroed before they were filled
+    for (size_t i = 0; i < a->n; i++)
+        if (!has_address(b, &a->v[i].sa)) return false;
+    return true;
 }
 
-// True when the backend has an address afterwards. A name that stops resolving keeps its last good answer.
+static void publish(struct entry *e, struct addresses *fresh)
+{
+    struct addresses *now = atomic_load(&e->current);
+    fresh->older = now;
+    if (now) {
+        free_chain(now->older);
+        now->older = NULL;
+    }
+    atomic_store(&e->current, fresh);
+    atomic_fetch_add(&e->generation, 1);
+}
+
+static void note_outcome(struct entry *e, int failure)
+{
+    if (failure && !e->failing)
+        log_message(LOG_WARN, "resolve", "backend %s: %s", e->name, gai_strerror(failure));
+    if (!failure && e->failing)
+        log_message(LOG_INFO, "resolve", "backend %s: its name resolves again", e->name);
+    e->failing = failure != 0;
+}
+
+// True when the name resolved. One that stops resolving keeps its last good answer.
 static bool resolve(struct entry *e)
 {
-    char port[8];
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG }, *found = NULL;
-    snprintf(port, sizeof port, "%u", e->backend->port);
     if (e->literal) hints.ai_flags = AI_NUMERICHOST;
-    int failure = getaddrinfo(e->backend->host.p, port, &hints, &found);
-    struct addresses *now = atomic_load(&e->current);
-    if (failure) {
-        log_message(LOG_WARN, "resolve", "backend %s: %s", e->backend->authority.p, gai_strerror(failure));
-        return now != NULL;
-    }
+    int failure = getaddrinfo(e->host, e->port, &hints, &found);
+    note_outcome(e, failure);
+    if (failure) return false;
     struct addresses *fresh = copy_found(found);
-    if (fresh && !same(fresh, now)) {
-        fresh->older = now;
-        if (now) free_chain(now->older);
-        if (now) now->older = NULL;
-        atomic_store(&e->current, fresh);
-        fresh = NULL;
-    }
-    free(fresh);
     freeaddrinfo(found);
+    if (fresh && fresh->n > 0 && !same(fresh, atomic_load(&e->current)))
+        publish(e, fresh);
+    else
+        free(fresh);
     return true;
+}
+
+static bool is_stopped(struct resolver *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool stop = r->stop;
+    pthread_mutex_unlock(&r->lock);
+    return stop;
 }
 
 static bool resolve_names(struct resolver *r)
 {
     bool all = true;
-    for (size_t i = 0; i < r->n; i++)
-        if (!r->v[i].literal && !resolve(&r->v[i])) all = false;
+    for (size_t i = 0; i < r->n && !is_stopped(r); i++)
+        if (r->v[i].host && !r->v[i].literal && !resolve(&r->v[i])) all = false;
     return all;
+}
+
+static struct timespec in_seconds(int seconds)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_sec += seconds;
+    return t;
 }
 
 static void *resolver_main(void *arg)
 {
     struct resolver *r = arg;
-    bool all = true; // the first round was done by resolver_start
-    for (size_t i = 0; i < r->n; i++) all = all && atomic_load(&r->v[i].current);
     pthread_mutex_lock(&r->lock);
     while (!r->stop) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += all ? REFRESH_SECONDS : RETRY_SECONDS;
-        pthread_cond_timedwait(&r->wake, &r->lock, &until);
-        if (r->stop) break;
         pthread_mutex_unlock(&r->lock);
-        all = resolve_names(r);
+        bool all = resolve_names(r);
         pthread_mutex_lock(&r->lock);
+        r->first_done = true;
+        pthread_cond_signal(&r->round);
+        struct timespec until = in_seconds(all ? REFRESH_SECONDS : RETRY_SECONDS);
+        if (!r->stop) pthread_cond_timedwait(&r->wake, &r->lock, &until);
     }
+    r->ended = true;
+    bool orphan = r->orphan;
+    pthread_cond_signal(&r->round);
     pthread_mutex_unlock(&r->lock);
+    if (orphan) resolver_free(r);
     return NULL;
 }
 
-static size_t count_backends(const struct config *c)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < c->routes.n; i++) n += c->routes.v[i].target->nbackends;
-    return n;
-}
-
-static bool is_literal(struct str host)
+static bool is_literal(const char *host)
 {
     struct addrinfo hints = { .ai_flags = AI_NUMERICHOST }, *found = NULL;
-    bool literal = getaddrinfo(host.p, NULL, &hints, &found) == 0;
+    bool literal = getaddrinfo(host, NULL, &hints, &found) == 0;
     if (literal) freeaddrinfo(found);
     return literal;
+}
+
+// Unix sockets have no address to find. True when this one needs the thread.
+static bool add_entry(struct resolver *r, const struct backend *b, bool *ret_memory)
+{
+    struct entry *e = &r->v[b->index];
+    if (b->unix_path.p) return false;
+    e->host = strdup(b->host.p);
+    e->name = strdup(b->authority.p);
+    *ret_memory = e->host && e->name;
+    if (!*ret_memory) return false;
+    snprintf(e->port, sizeof e->port, "%u", b->port);
+    e->literal = is_literal(e->host);
+    if (e->literal) resolve(e);
+    return !e->literal;
+}
+
+static bool start_thread(struct resolver *r, struct err *err)
+{
+    r->started = pthread_create(&r->thread, NULL, resolver_main, r) == 0;
+    if (!r->started) return err_set(err, ERR_INTERNAL, "resolver thread");
+    struct timespec until = in_seconds(START_SECONDS);
+    pthread_mutex_lock(&r->lock);
+    int late = 0;
+    while (!r->first_done && !late) late = pthread_cond_timedwait(&r->round, &r->lock, &until);
+    pthread_mutex_unlock(&r->lock);
+    if (late)
+        log_message(LOG_WARN, "resolve", "name servers are slow: going on without all backends' addresses");
+    return true;
 }
 
 struct resolver *resolver_start(const struct config *c, struct err *err)
 {
     struct resolver *r = calloc(1, sizeof *r);
-    size_t n = count_backends(c);
-    if (r) r->v = calloc(n ? n : 1, sizeof *r->v);
-    if (!r || !r->v) {
-        free(r);
-        err_set(err, ERR_NO_MEMORY, "resolver");
-        return NULL;
-    }
+    if (!r) return err_set(err, ERR_NO_MEMORY, "resolver"), NULL;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->wake, NULL);
-    bool names = false;
-    for (size_t i = 0; i < c->routes.n; i++)
-        for (size_t k = 0; k < c->routes.v[i].target->nbackends; k++) {
-            struct backend *b = &c->routes.v[i].target->backends[k];
-            b->index = r->n;
-            struct entry *e = &r->v[r->n++];
-            e->backend = b;
-            e->literal = is_literal(b->host);
-            names = names || !e->literal;
-            resolve(e);
-        }
-    r->started = names && pthread_create(&r->thread, NULL, resolver_main, r) == 0;
-    if (!names || r->started) return r;
-    err_set(err, ERR_INTERNAL, "resolver thread");
-    resolver_stop(r);
+    pthread_cond_init(&r->round, NULL);
+    r->n = c->nbackends;
+    r->v = calloc(r->n + 1, sizeof *r->v);
+    bool names = false, memory = r->v != NULL;
+    for (size_t i = 0; memory && i < c->routes.n; i++)
+        for (size_t k = 0; memory && k < c->routes.v[i].target->nbackends; k++)
+            names = add_entry(r, &c->routes.v[i].target->backends[k], &memory) || names;
+    if (!memory) err_set(err, ERR_NO_MEMORY, "resolver");
+    if (memory && (!names || start_thread(r, err))) return r;
+    resolver_free(r);
     return NULL;
+}
+
+static bool stop_thread(struct resolver *r)
+{
+    struct timespec until = in_seconds(STOP_SECONDS);
+    int late = 0;
+    pthread_mutex_lock(&r->lock);
+    r->stop = true;
+    pthread_cond_signal(&r->wake);
+    while (!r->ended && !late) late = pthread_cond_timedwait(&r->round, &r->lock, &until);
+    bool ended = r->ended;
+    r->orphan = !ended;
+    pthread_mutex_unlock(&r->lock);
+    if (ended)
+        pthread_join(r->thread, NULL);
+    else
+        pthread_detach(r->thread);
+    return ended;
 }
 
 void resolver_stop(struct resolver *r)
 {
     if (!r) return;
-    if (r->started) {
-        pthread_mutex_lock(&r->lock);
-        r->stop = true;
-        pthread_cond_signal(&r->wake);
-        pthread_mutex_unlock(&r->lock);
-        pthread_join(r->thread, NULL);
-    }
-    for (size_t i = 0; i < r->n; i++) free_chain(atomic_load(&r->v[i].current));
-    free(r->v);
-    free(r);
+    if (!r->started || stop_thread(r)) resolver_free(r);
+}
+
+unsigned resolver_generation(const struct resolver *r, const struct backend *b)
+{
+    return atomic_load_explicit(&r->v[b->index].generation, memory_order_relaxed);
 }
 
 size_t resolver_address(const struct resolver *r, const struct backend *b, size_t which,

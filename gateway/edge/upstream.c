@@ -2,7 +2,7 @@
 #include "gateway/edge/upstream.h"
 
 #include <errno.h>
-#include <netinet/in.h>
+#include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,7 +10,23 @@
 
 #include "gateway/edge/conn.h"
 
-enum { POOL_MAX = 64, POOL_IDLE_MS = 30 * 1000, AVOID_MS = 5 * 1000 };
+enum { POOL_MAX = 64, POOL_IDLE_MS = 30 * 1000 };
+
+static void drop_slot(struct upstream *u)
+{
+    if (!u->slot) return;
+    u->slot = false;
+    backend_slot_release(u->worker, u->target, u->backend);
+}
+
+// close_notify, as far as there is room: the backend sees that nobody cut the connection.
+static void say_goodbye(struct upstream *u)
+{
+    ERR_clear_error();
+    if (!u->broken && SSL_is_init_finished(u->ssl)) SSL_shutdown(u->ssl);
+    ERR_clear_error();
+    SSL_free(u->ssl);
+}
 
 void upstream_close(struct upstream *u)
 {
@@ -26,61 +42,125 @@ void upstream_close(struct upstream *u)
     u->x = NULL;
     timer_clear(&u->worker->loop, &u->timer);
     loop_remove(&u->worker->loop, &u->io);
+    if (u->ssl) say_goodbye(u);
     close(u->io.fd);
     buffer_release(&u->in);
     buffer_release(&u->out);
+    drop_slot(u);
     loop_defer_free(&u->worker->loop, u);
+}
+
+// --- bytes
+
+// After an SSL_* call that did not succeed: what to wait for, or that it is over. An end without close_notify
+// is SSL_ERROR_SSL: whoever cut it may not have been the backend, so the answer counts as broken.
+void upstream_note_tls(struct upstream *u, int result)
+{
+    switch (SSL_get_error(u->ssl, result)) {
+    case SSL_ERROR_WANT_READ: u->readable = false; return;
+    case SSL_ERROR_WANT_WRITE: u->writable = false; return;
+    case SSL_ERROR_ZERO_RETURN: u->eof = true; break; // close_notify
+    case SSL_ERROR_SSL:
+        if (ERR_GET_REASON(ERR_peek_error()) != SSL_R_UNEXPECTED_EOF_WHILE_READING)
+            u->tls_error = ERR_peek_error();
+        u->eof = u->broken = true;
+        break;
+    default: u->eof = u->broken = true; break;
+    }
+    u->readable = false;
+    ERR_clear_error();
+}
+
+static size_t receive_tls(struct upstream *u, char *p, size_t n)
+{
+    ERR_clear_error();
+    int got = SSL_read(u->ssl, p, (int)n);
+    if (got > 0) return (size_t)got;
+    upstream_note_tls(u, got);
+    return 0;
+}
+
+static size_t receive(struct upstream *u, char *p, size_t n)
+{
+    ssize_t got = recv(u->io.fd, p, n, 0);
+    if (got > 0) return (size_t)got;
+    u->readable = false;
+    if (got == 0)
+        u->eof = true;
+    else if (errno != EAGAIN)
+        u->eof = u->broken = true;
+    return 0;
 }
 
 bool upstream_fill(struct upstream *u)
 {
     size_t before = u->in.end;
     while (u->readable && !u->eof && buffer_take(&u->in) && buffer_room(&u->in) > 0) {
-        ssize_t got = recv(u->io.fd, u->in.p + u->in.end, buffer_room(&u->in), 0);
-        if (got > 0) {
-            u->in.end += (size_t)got;
-            continue;
-        }
-        u->readable = false;
-        if (got == 0)
-            u->eof = true;
-        else if (errno == EINTR)
-            u->readable = true;
-        else if (errno != EAGAIN)
-            u->eof = u->broken = true;
+        char *p = u->in.p + u->in.end;
+        size_t got = u->ssl ? receive_tls(u, p, buffer_room(&u->in)) : receive(u, p, buffer_room(&u->in));
+        // TLS may have to write before it can read on: then `readable` stays set, and the next event tries
+        // again.
+        if (got == 0) break;
+        u->in.end += got;
     }
     return u->in.end > before;
+}
+
+static size_t transmit_tls(struct upstream *u, const char *p, size_t n)
+{
+    ERR_clear_error();
+    int done = SSL_write(u->ssl, p, (int)n);
+    if (done > 0) return (size_t)done;
+    bool readable = u->readable, eof = u->eof;
+    upstream_note_tls(u, done);
+    // What the backend has said before it stopped listening can still be read.
+    if (u->broken && !u->tls_error) u->readable = readable, u->eof = eof;
+    return 0;
+}
+
+static size_t transmit(struct upstream *u, const char *p, size_t n)
+{
+    ssize_t done = send(u->io.fd, p, n, MSG_NOSIGNAL);
+    if (done > 0) return (size_t)done;
+    if (errno == EAGAIN)
+        u->writable = false;
+    else
+        u->broken = true;
+    return 0;
 }
 
 bool upstream_flush(struct upstream *u)
 {
     while (buffer_used(&u->out) > 0 && u->writable && !u->broken) {
-        ssize_t done = send(u->io.fd, u->out.p + u->out.start, buffer_used(&u->out), MSG_NOSIGNAL);
-        if (done > 0)
-            buffer_consume(&u->out, (size_t)done);
-        else if (errno == EAGAIN)
-            u->writable = false;
-        else if (errno != EINTR)
-            u->broken = true;
+        const char *p = u->out.p + u->out.start;
+        size_t n = buffer_used(&u->out), done = u->ssl ? transmit_tls(u, p, n) : transmit(u, p, n);
+        if (done == 0) break;
+        buffer_consume(&u->out, done);
     }
     return buffer_used(&u->out) == 0;
 }
 
+void upstream_why_broken(const struct upstream *u, const char *when, struct err *err)
+{
+    if (u->tls_error)
+        tls_client_failure(u->ssl, u->tls_error, u->backend->authority.p, err);
+    else
+        err_set(err, ERR_PROXY_RESET, "%.*s closed the connection %s", STR_FMT(u->backend->authority), when);
+}
+
 // --- the loop's callbacks
 
-static void finish_connect(struct upstream *u)
+// Nothing may be there to read on a connection that has no request: its end, or bytes behind the end of the
+// last answer. The next visitor would get them as theirs. The event that tells may still be on its way.
+static bool is_silent(const struct upstream *u)
 {
-    int failure = 0;
-    socklen_t n = sizeof failure;
-    getsockopt(u->io.fd, SOL_SOCKET, SO_ERROR, &failure, &n);
-    if (failure) {
-        proxy_connect_failed(u, strerror(failure));
-        return;
-    }
-    u->state = UPSTREAM_BUSY;
-    u->pool->address = u->address;
-    timer_set(&u->worker->loop, &u->timer, u->x->route->target->response_timeout * 1000);
-    proxy_run(u);
+    char byte;
+    if (!u->ssl) return recv(u->io.fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
+    ERR_clear_error();
+    int got = SSL_peek(u->ssl, &byte, 1); // takes in session tickets, which come when they like
+    bool silent = got <= 0 && SSL_get_error(u->ssl, got) == SSL_ERROR_WANT_READ;
+    ERR_clear_error();
+    return silent;
 }
 
 static void upstream_ready(struct io *io, uint32_t events)
@@ -90,12 +170,10 @@ static void upstream_ready(struct io *io, uint32_t events)
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) u->writable = true;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) u->hung_up = true;
     switch (u->state) {
-    case UPSTREAM_CONNECTING:
-        if (u->writable) finish_connect(u);
-        break;
-    case UPSTREAM_BUSY: proxy_run(u); break;
+    case UPSTREAM_CONNECTING: upstream_go_on_connecting(u); break;
+    case UPSTREAM_BUSY: u->user->run(u); break;
     case UPSTREAM_IDLE: // it was closed by the backend, or speaks out of turn: of no use in either case
-        if (u->readable) upstream_close(u);
+        if (u->readable && (u->hung_up || !is_silent(u))) upstream_close(u);
         break;
     }
 }
@@ -105,8 +183,8 @@ static void upstream_timeout(struct timer *t)
     struct upstream *u = container_of(t, struct upstream, timer);
     if (u->state == UPSTREAM_IDLE)
         upstream_close(u);
-    else
-        proxy_timeout(u);
+    else if (!u->parked || upstream_unpark(u))
+        u->user->timeout(u);
 }
 
 // --- the pool
@@ -114,19 +192,14 @@ static void upstream_timeout(struct timer *t)
 static void attach(struct upstream *u, struct exchange *x)
 {
     u->x = x;
+    u->slot = x->slot;
+    x->slot = false;
     x->upstream = u;
     x->upstream_name = u->backend->authority;
+    u->since = u->worker->loop.now_ms;
     u->scanned = 0;
     u->interim = 0;
     u->stream = u->request_done = u->got_bytes = u->head_done = u->body_done = u->keep = false;
-}
-
-// Nothing may be there to read on a connection that has no request: its end, or bytes behind the end of the
-// last answer. The next visitor would get them as theirs. The event that tells may still be on its way.
-static bool is_silent(const struct upstream *u)
-{
-    char byte;
-    return recv(u->io.fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
 }
 
 static struct upstream *take_idle(struct upstream_pool *pool, struct exchange *x)
@@ -143,107 +216,55 @@ static struct upstream *take_idle(struct upstream_pool *pool, struct exchange *x
     return u;
 }
 
-static int start_connecting(const struct sockaddr_storage *address, socklen_t n)
-{
-    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -1;
-    tcp_options(fd);
-    if (connect(fd, (const struct sockaddr *)address, n) == 0 || errno == EINPROGRESS) return fd;
-    int failure = errno;
-    close(fd);
-    errno = failure;
-    return -1;
-}
-
-// Tries the addresses that x has not tried yet, the one that worked last first, until one takes the attempt.
-static int connect_some_address(struct upstream_pool *pool, struct exchange *x, const struct backend *b,
-                                size_t *ret_which, bool *ret_more)
-{
-    struct sockaddr_storage address;
-    socklen_t n;
-    size_t count = x->addresses_tried + 1;
-    int fd = -1;
-    for (; fd < 0 && x->addresses_tried < count; x->addresses_tried++) {
-        size_t which = pool->address + x->addresses_tried;
-        count = resolver_address(x->worker->shared->resolver, b, which, &address, &n);
-        if (count == 0) {
-            err_set(&x->err, ERR_PROXY_RESOLVE, "the name of backend %.*s does not resolve",
-                    STR_FMT(b->authority));
-            return -1;
-        }
-        fd = start_connecting(&address, n);
-        if (fd < 0)
-            err_set(&x->err, ERR_PROXY_CONNECT, "connecting to %.*s: %s", STR_FMT(b->authority),
-                    strerror(errno));
-        *ret_which = which % count;
-    }
-    *ret_more = x->addresses_tried < count;
-    return fd;
-}
-
-static struct upstream *connect_new(struct upstream_pool *pool, struct exchange *x, const struct backend *b)
-{
-    struct worker *w = x->worker;
-    size_t which = 0;
-    bool more = false;
-    int fd = connect_some_address(pool, x, b, &which, &more);
-    if (fd < 0) return NULL;
-    struct upstream *u = calloc(1, sizeof *u);
-    if (!u) goto fail;
-    *u = (struct upstream){ .io = { fd, upstream_ready },
-                            .timer.fire = upstream_timeout,
-                            .worker = w,
-                            .pool = pool,
-                            .backend = b,
-                            .state = UPSTREAM_CONNECTING,
-                            .address = which,
-                            .addresses_left = more,
-                            .in.pool = &w->upstream_buffers,
-                            .out.pool = &w->upstream_buffers };
-    if (!loop_add(&w->loop, &u->io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) goto fail;
-    attach(u, x);
-    timer_set(&w->loop, &u->timer, x->route->target->connect_timeout * 1000);
-    return u;
-fail:
-    err_set(&x->err, ERR_PROXY_CONNECT, "connecting to %.*s: %s", STR_FMT(b->authority), strerror(errno));
-    close(fd);
-    free(u);
-    return NULL;
-}
-
-void upstream_choose(struct exchange *x)
-{
-    const struct route_target *t = x->route->target;
-    size_t first = x->worker->next_backend++ % t->nbackends;
-    x->backend = first;
-    for (size_t i = 0; i < t->nbackends; i++) {
-        size_t k = (first + i) % t->nbackends;
-        if (x->worker->pools[t->index][k].avoid_until > x->worker->loop.now_ms) continue;
-        x->backend = k;
-        return;
-    }
-}
-
-void upstream_avoid(const struct upstream *u)
-{
-    u->pool->avoid_until = u->worker->loop.now_ms + AVOID_MS;
-}
-
 struct upstream *upstream_get(struct exchange *x, bool fresh)
 {
+    struct worker *w = x->worker;
     const struct route_target *t = x->route->target;
-    struct upstream_pool *pool = &x->worker->pools[t->index][x->backend];
-    struct upstream *u = fresh ? NULL : take_idle(pool, x);
-    return u ? u : connect_new(pool, x, &t->backends[x->backend]);
+    struct upstream *u = fresh ? NULL : take_idle(&w->pools[t->index][x->backend], x);
+    if (u) return u;
+    u = upstream_connect(&(struct upstream_plan){ .worker = w,
+                                                  .target = t,
+                                                  .backend = &t->backends[x->backend],
+                                                  .user = &proxy_user,
+                                                  .addresses_tried = &x->addresses_tried,
+                                                  .ms = t->connect_timeout * 1000 },
+                         &x->err);
+    if (u) attach(u, x);
+    return u;
+}
+
+struct upstream *upstream_new(const struct upstream_plan *plan)
+{
+    struct worker *w = plan->worker;
+    struct upstream *u = calloc(1, sizeof *u);
+    if (!u) return NULL;
+    *u = (struct upstream){ .io = { -1, upstream_ready },
+                            .timer.fire = upstream_timeout,
+                            .worker = w,
+                            .pool = &w->pools[plan->target->index][plan->backend - plan->target->backends],
+                            .target = plan->target,
+                            .backend = plan->backend,
+                            .user = plan->user,
+                            .state = UPSTREAM_CONNECTING,
+                            .connect_by = w->loop.now_ms + plan->ms,
+                            .in.pool = &w->upstream_buffers,
+                            .out.pool = &w->upstream_buffers };
+    return u;
+}
+
+static bool is_reusable(const struct upstream *u)
+{
+    return u->keep && u->request_done && u->body_done && !u->hung_up && !u->eof && !u->broken &&
+           buffer_used(&u->in) == 0 && buffer_used(&u->out) == 0 && u->pool->nidle < POOL_MAX &&
+           !u->worker->draining &&
+           u->generation == resolver_generation(u->worker->shared->resolver, u->backend);
 }
 
 void upstream_release(struct upstream *u)
 {
     if (u->x) u->x->upstream = NULL;
     u->x = NULL;
-    bool clean = u->keep && u->request_done && u->body_done && !u->hung_up && !u->eof && !u->broken &&
-                 buffer_used(&u->in) == 0 && buffer_used(&u->out) == 0;
-    if (!clean || u->pool->nidle >= POOL_MAX || u->worker->draining) {
+    if (!is_reusable(u)) {
         upstream_close(u);
         return;
     }
@@ -254,4 +275,5 @@ void upstream_release(struct upstream *u)
     u->pool->idle = u;
     u->pool->nidle++;
     timer_set(&u->worker->loop, &u->timer, POOL_IDLE_MS);
+    drop_slot(u);
 }

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "gateway/edge/conn.h"
+#include "gateway/edge/h2.h"
 #include "gateway/edge/upstream.h"
 
 enum {
@@ -93,6 +94,16 @@ static bool make_pools(struct worker *w)
     return true;
 }
 
+static bool make_queues(struct worker *w)
+{
+    const struct route_table *routes = &w->shared->config->routes;
+    w->queues = calloc(routes->n ? routes->n : 1, sizeof *w->queues);
+    if (!w->queues) return false;
+    for (size_t i = 0; i < routes->n; i++)
+        backend_queue_init(&w->queues[routes->v[i].target->index], w, routes->v[i].target);
+    return true;
+}
+
 bool worker_init(struct worker *w, const struct shared *shared, unsigned number, struct err *err)
 {
     w->shared = shared;
@@ -103,9 +114,19 @@ bool worker_init(struct worker *w, const struct shared *shared, unsigned number,
     if (!crypto_random(w->random, sizeof w->random)) return err_set(err, ERR_CRYPTO, "no random bytes");
     w->reader = store_reader_new(shared->store, err);
     if (!w->reader) return false;
+    w->h2 = h2_worker_new();
+    if (!w->h2) return err_set(err, ERR_NO_MEMORY, "HTTP/2");
     if (!loop_init(&w->loop)) return err_set(err, ERR_INTERNAL, "event loop: %s", strerror(errno));
-    if (!make_pools(w) || !add_listeners(w)) return err_set(err, ERR_INTERNAL, "worker: %s", strerror(errno));
+    refusal_log_init(&w->refusals, &w->loop);
+    bool made = make_pools(w) && make_queues(w) && (number > 0 || health_start(w)) && add_listeners(w);
+    if (!made) return err_set(err, ERR_INTERNAL, "worker: %s", strerror(errno));
     return true;
+}
+
+static void close_pool(struct upstream_pool *pool)
+{
+    while (pool->idle) upstream_close(pool->idle);
+    SSL_SESSION_free(pool->session);
 }
 
 static void close_pools(struct worker *w)
@@ -113,8 +134,7 @@ static void close_pools(struct worker *w)
     const struct route_table *routes = &w->shared->config->routes;
     for (size_t i = 0; w->pools && i < routes->n; i++) {
         const struct route_target *t = routes->v[i].target;
-        for (size_t k = 0; w->pools[t->index] && k < t->nbackends; k++)
-            while (w->pools[t->index][k].idle) upstream_close(w->pools[t->index][k].idle);
+        for (size_t k = 0; w->pools[t->index] && k < t->nbackends; k++) close_pool(&w->pools[t->index][k]);
         free(w->pools[t->index]);
     }
     free(w->pools);
@@ -123,7 +143,10 @@ static void close_pools(struct worker *w)
 void worker_close(struct worker *w)
 {
     while (w->conns) conn_close(w->conns);
+    refusal_log_done(&w->refusals);
+    health_stop(w);
     close_pools(w);
+    session_cache_clear(&w->sessions);
     store_reader_free(w->reader);
     w->reader = NULL;
 }
@@ -141,13 +164,20 @@ void worker_done(struct worker *w)
     buffer_pool_done(&w->in_buffers);
     buffer_pool_done(&w->out_buffers);
     buffer_pool_done(&w->upstream_buffers);
+    h2_worker_free(w->h2);
     free(w->accepts);
+    free(w->queues);
+}
+
+static void after_round(struct loop *l)
+{
+    h2_worker_flush(container_of(l, struct worker, loop)->h2);
 }
 
 static void *worker_main(void *arg)
 {
     struct worker *w = arg;
-    loop_run(&w->loop, NULL);
+    loop_run(&w->loop, after_round);
     return NULL;
 }
 
@@ -167,6 +197,7 @@ static void drain(struct mail *m)
     w->draining = true;
     timer_clear(&w->loop, &w->accept_pause);
     listen_none(w);
+    health_stop(w);
     for (struct conn *c = w->conns, *next; c; c = next) {
         next = c->next;
         conn_drain(c);

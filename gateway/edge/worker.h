@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A worker: one thread with its own loop, client connections, upstream pools and store reader. Workers share
-// nothing but immutable configuration, the listening sockets, the TLS contexts and the two threads that they
-// send jobs to.
+// nothing but immutable configuration, the listening sockets, the TLS contexts, atomics about the backends
+// (gateway/edge/backend.h) and the two threads that they send jobs to.
 #pragma once
 
 #include "gateway/config/config.h"
+#include "gateway/edge/backend.h"
 #include "gateway/edge/buffer.h"
 #include "gateway/edge/loop.h"
+#include "gateway/edge/refusal_log.h"
 #include "gateway/edge/resolver.h"
 #include "gateway/idp/idp.h"
+#include "gateway/journey/session_cache.h"
 #include "gateway/ops/metrics.h"
 #include "gateway/store/store.h"
 
@@ -21,10 +24,13 @@ struct shared {
     struct idp *idp;
     struct store *store;
     struct resolver *resolver;
+    struct admission *admission;
+    struct backends *backends;
     struct str login_origin;  // https://login.example.com[:port]
     struct str saml_metadata; // absent when no SAML provider is configured
 };
 
+struct admission;
 struct conn;
 struct upstream;
 
@@ -37,26 +43,31 @@ struct accept_io {
 struct upstream_pool {
     struct upstream *idle; // most recently used first
     unsigned nidle;
-    int64_t avoid_until; // ms: could not be connected to just now
-    size_t address;      // which of the backend's addresses worked last
+    size_t address;       // which of the backend's addresses worked last
+    SSL_SESSION *session; // of TLS, to resume
 };
 
 struct worker {
     struct loop loop;
     const struct shared *shared;
     struct store_reader *reader;
+    struct session_cache sessions;
     struct worker_metrics metrics;
     struct accept_io *accepts; // one per listener
     struct timer accept_pause; // set: no file descriptors are left, nothing is accepted for a moment
     struct buffer_pool in_buffers, out_buffers, upstream_buffers;
+    struct h2_worker *h2; // what its HTTP/2 connections share
     struct exchange *free_exchanges;
     unsigned nfree_exchanges;
     struct upstream_pool **pools; // [route target index][backend index]
-    struct conn *conns;           // all client connections
+    struct backend_queue *queues; // [route target index]
+    struct health_probe *probes;  // of the first worker
+    size_t nprobes;
+    struct refusal_log refusals; // of connections
+    struct conn *conns; // all client connections
     size_t nconns;
     bool draining;
-    size_t next_backend; // round-robin
-    uint64_t random[2];  // for request ids: unique, not secret
+    uint64_t random[2]; // for request ids: unique, not secret
     pthread_t thread;
     unsigned number;
     char date[32]; // IMF-fixdate of `date_of`

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "gateway/edge/admission.h"
 #include "gateway/edge/worker.h"
 #include "gateway/ops/ops.h"
 #include "gateway/process/control.h"
@@ -27,14 +28,14 @@ struct gateway {
 
 static bool make_tls(struct gateway *g, struct err *err)
 {
-    static const char *const alpn[] = { "http/1.1", "http/1.0" };
+    static const char *const alpn[] = { "h2", "http/1.1", "http/1.0" };
     const struct config *c = g->setup->config;
     g->shared.tls = arena_array(g->arena, c->nlisteners, sizeof *g->shared.tls);
     if (!g->shared.tls) return err_set(err, ERR_NO_MEMORY, "TLS");
     for (size_t i = 0; i < c->nlisteners; i++) {
         const struct listener *l = &c->listeners[i];
         if (!l->tls) continue;
-        g->shared.tls[i] = tls_server_new(l->certificates, l->ncertificates, alpn, 2, err);
+        g->shared.tls[i] = tls_server_new(l->certificates, l->ncertificates, alpn, 3, err);
         if (!g->shared.tls[i]) return false;
     }
     return true;
@@ -47,6 +48,22 @@ static bool has_saml(const struct config *c)
     return false;
 }
 
+// What the descriptors carry, when that is less than what the configuration allows: running out of them would
+// hit backends and the store as well as clients.
+static int64_t connection_limit(const struct config *c)
+{
+    struct rlimit r;
+    int64_t max = c->max_connections;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == RLIM_INFINITY) return max;
+    int64_t carried = admission_for_descriptors((int64_t)r.rlim_cur);
+    if (max > 0 && max <= carried) return max;
+    if (max > 0)
+        log_message(LOG_WARN, "limits.connections",
+                    "%lld connections are allowed, but with a limit of %llu open files it can be %lld only",
+                    (long long)max, (unsigned long long)r.rlim_cur, (long long)carried);
+    return carried;
+}
+
 static bool make_shared(struct gateway *g, struct err *err)
 {
     const struct config *c = g->setup->config;
@@ -56,7 +73,8 @@ static bool make_shared(struct gateway *g, struct err *err)
     s->login_origin = config_origin(g->arena, c, c->login_host);
     if (!session_keys_derive(g->setup->keys->master, &s->keys))
         return err_set(err, ERR_CRYPTO, "deriving keys");
-    if (!make_tls(g, err)) return false;
+    s->admission = admission_new(connection_limit(c), c->max_connections_per_address, err);
+    if (!s->admission || !make_tls(g, err)) return false;
     if (has_saml(c)) {
         struct saml_sp sp = config_saml_sp(g->arena, c, g->setup->keys);
         s->saml_metadata = saml_sp_metadata(g->arena, &sp, err);
@@ -64,7 +82,8 @@ static bool make_shared(struct gateway *g, struct err *err)
     }
     s->store = store_open(c->store_path, c->store_size, s->keys.record, err);
     if (!s->store) return false;
-    s->resolver = resolver_start(c, err);
+    s->backends = backends_new(c, err);
+    s->resolver = s->backends ? resolver_start(c, err) : NULL;
     if (!s->resolver) return false;
     s->idp = idp_start(c, g->setup->keys, g->setup->control, err);
     return s->idp != NULL;
@@ -124,7 +143,9 @@ static void shut_down(struct gateway *g)
     store_close(g->shared.store);
     for (size_t i = 0; i < g->nworkers; i++) worker_done(&g->workers[i]);
     resolver_stop(g->shared.resolver);
+    backends_free(g->shared.backends);
     for (size_t i = 0; i < g->setup->config->nlisteners; i++) tls_server_free(g->shared.tls[i]);
+    admission_free(g->shared.admission);
     free(g->workers);
     free(g->metrics);
     arena_free(g->arena);

@@ -123,7 +123,8 @@ static void make_worker(struct edge *e)
     s->listen_fds = &e->listen_fd;
     s->login_origin = STR("https://login.example.com");
     s->store = store_open(arena_printf(e->arena, "%s/store", e->dir), 16 * 1024 * 1024, s->keys.record, &err);
-    s->resolver = resolver_start(e->config, &err);
+    s->backends = backends_new(e->config, &err);
+    s->resolver = s->backends ? resolver_start(e->config, &err) : NULL;
     if (!s->tls[0] || !s->store || !s->resolver) fail_msg("%s", err.detail);
     e->worker = calloc(1, sizeof *e->worker);
     if (!worker_init(e->worker, s, 0, &err)) fail_msg("%s", err.detail);
@@ -162,6 +163,8 @@ int edge_teardown(void **state)
     store_close(e->shared.store);
     worker_done(e->worker);
     resolver_stop(e->shared.resolver);
+    admission_free(e->shared.admission);
+    backends_free(e->shared.backends);
     tls_server_free(e->shared.tls[0]);
     config_free(e->config);
     close(e->listen_fd);
