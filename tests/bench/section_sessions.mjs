@@ -34,7 +34,7 @@ async function fill(stage, system, count) {
   const began = Date.now();
   const owner = process.getuid() === 0 ? { uid: uidOf(USER), gid: uidOf(USER) } : {}; // the gateway's own user
   const cookies = await stage.world.tool(path.join(stage.tools, 'bench-fill'),
-    [system.state, 'login.test', system.host, STORE_BYTES, count, Math.min(COOKIES, count), value(system)].map(String), { ms: 600000, cwd: '/', ...owner });
+    [system.state, 'login.test', system.host, STORE_BYTES, count, Math.min(COOKIES, count), value(system)].map(String), { ms: 900000, cwd: '/', onStderr: progress, ...owner });
   progress(`filled in ${fixed((Date.now() - began) / 1000)} s; starting again`);
   await system.start();
   return cookies;

@@ -81,14 +81,14 @@ export class BenchWorld extends World {
   }
 
   // A program to its end; gives what it printed. It ends with us, and after `ms`.
-  async tool(command, args, { ms = 120000, ...options } = {}) {
+  async tool(command, args, { ms = 120000, onStderr = () => {}, ...options } = {}) {
     const child = spawn(command, args, { cwd: this.dir, detached: true, ...options, stdio: ['ignore', 'pipe', 'pipe'] });
     const entry = { get pid() { return child.pid; }, stop: async () => { child.kill('SIGKILL'); } };
     this.processes.add(entry);
     let stdout = '';
     let stderr = '';
     child.stdout.on('data', (d) => { stdout += d; });
-    child.stderr.on('data', (d) => { stderr += d; });
+    child.stderr.on('data', (d) => { stderr += d; onStderr(String(d).trim()); });
     const timer = setTimeout(() => child.kill('SIGKILL'), ms);
     const code = await new Promise((resolve, reject) => { child.once('error', reject); child.once('close', resolve); });
     clearTimeout(timer);

@@ -12,7 +12,7 @@
 #include "certs/certs.h"
 #include "gateway/store/store.h"
 
-enum { BATCH = 2000 };
+enum { BATCH = 2000, TELL = 100 * 1000 };
 
 struct filler {
     struct arena *arena; // as long as the program
@@ -75,8 +75,10 @@ static bool batch(struct filler *f, size_t first, size_t n, size_t every)
 static bool fill(struct filler *f, size_t count, size_t cookies)
 {
     size_t every = cookies < count ? count / cookies : 1;
-    for (size_t first = 0; first < count; first += BATCH)
+    for (size_t first = 0; first < count; first += BATCH) {
+        if (first > 0 && first % TELL == 0) fprintf(stderr, "%zu of %zu sessions\n", first, count);
         if (!batch(f, first, count - first < BATCH ? count - first : BATCH, every)) return false;
+    }
     return true;
 }
 

@@ -8,6 +8,7 @@
 // `hold` makes COUNT connections from ADDRESSES addresses of 127.0.1.0/24, asks each for PATH once, says
 // "held N", and keeps them until its input ends; then it says how many the server had closed meanwhile.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -121,44 +122,56 @@ struct shaker {
     pthread_t thread;
     bool resume;
     struct timespec end;
+    SSL_SESSION *session; // the newest
+    int tickets;          // of the connection under way
     struct counts counts;
 };
 
 static int keep_session(SSL *ssl, SSL_SESSION *session)
 {
-    SSL_SESSION **slot = SSL_get_app_data(ssl);
-    if (!slot) return 0;
-    SSL_SESSION_free(*slot);
-    *slot = session; // TLS 1.3 sends two; the last one is as good
+    struct shaker *s = SSL_get_app_data(ssl);
+    s->tickets++;
+    SSL_SESSION_free(s->session);
+    s->session = session;
     return 1;
 }
 
-// Until the server has closed as well: only then its half of the handshake is certainly done, and its tickets
-// are read.
-static void finish(SSL *ssl, int fd)
+// TLS 1.3: a server sends its tickets when its half of the handshake is done, so the first one tells that.
+static bool wait_for_ticket(struct shaker *s, SSL *ssl, int fd)
 {
-    char buffer[1024];
-    SSL_shutdown(ssl);
-    shutdown(fd, SHUT_WR);
-    while (SSL_read(ssl, buffer, sizeof buffer) > 0) continue;
+    char byte;
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+    if (SSL_version(ssl) != TLS1_3_VERSION) return true;
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    while (s->tickets == 0) {
+        int n = SSL_read(ssl, &byte, 1);
+        if (s->tickets > 0) break;
+        if (n > 0 || SSL_get_error(ssl, n) != SSL_ERROR_WANT_READ) return false;
+        if (poll(&p, 1, SECONDS_MAX * 1000) != 1) return false;
+    }
+    return true;
 }
 
-static void shake(struct shaker *s, SSL_SESSION **session)
+static bool shake_on(struct shaker *s, SSL *ssl, int fd)
+{
+    s->tickets = 0;
+    if (SSL_set_fd(ssl, fd) != 1) return false;
+    SSL_set_tlsext_host_name(ssl, s->target->host);
+    SSL_set_app_data(ssl, s);
+    if (s->resume && s->session) SSL_set_session(ssl, s->session);
+    if (SSL_connect(ssl) != 1 || !wait_for_ticket(s, ssl, fd)) return false;
+    SSL_shutdown(ssl);
+    return true;
+}
+
+static void shake(struct shaker *s)
 {
     int fd = connect_from(s->target, -1);
     SSL *ssl = SSL_new(s->target->ctx);
-    SSL_SESSION *offer = s->resume ? *session : NULL;
-    bool ok = fd >= 0 && ssl && SSL_set_fd(ssl, fd) == 1;
-    if (ok) {
-        SSL_set_tlsext_host_name(ssl, s->target->host);
-        SSL_set_app_data(ssl, session);
-        if (offer) SSL_set_session(ssl, offer);
-        ok = SSL_connect(ssl) == 1;
-    }
+    bool ok = fd >= 0 && ssl && shake_on(s, ssl, fd);
     s->counts.done += ok;
     s->counts.failed += !ok;
     if (ok && SSL_session_reused(ssl)) s->counts.resumed++;
-    if (ok) finish(ssl, fd);
     SSL_free(ssl);
     if (fd >= 0) close(fd);
 }
@@ -173,11 +186,10 @@ static bool time_left(const struct timespec *end)
 static void *shake_all(void *argument)
 {
     struct shaker *s = argument;
-    SSL_SESSION *session = NULL;
-    shake(s, &session); // its ticket is for the next
+    shake(s); // its ticket is for the next
     s->counts = (struct counts){ .failed = s->counts.failed };
-    while (s->counts.failed < 10 && time_left(&s->end)) shake(s, &session);
-    SSL_SESSION_free(session);
+    while (s->counts.failed < 10 && time_left(&s->end)) shake(s);
+    SSL_SESSION_free(s->session);
     return NULL;
 }
 
