@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "gateway/edge/conn.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdlib.h>
@@ -12,22 +12,7 @@
 #include "base/log.h"
 #include "gateway/edge/h1.h"
 
-static void peer_text(const struct sockaddr *peer, char ret[46])
-{
-    if (peer->sa_family == AF_INET) {
-        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, ret, 46);
-        return;
-    }
-    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
-    if (peer->sa_family != AF_INET6)
-        strcpy(ret, "unknown");
-    else if (IN6_IS_ADDR_V4MAPPED(v6))
-        inet_ntop(AF_INET, &v6->s6_addr[12], ret, 46);
-    else
-        inet_ntop(AF_INET6, v6, ret, 46);
-}
-
-static void link_conn(struct conn *c)
+void conn_link(struct conn *c)
 {
     c->next = c->worker->conns;
     if (c->next) c->next->prev = c;
@@ -35,6 +20,7 @@ static void link_conn(struct conn *c)
     c->worker->nconns++;
     metric_add(&c->worker->metrics.connections_total, 1);
     metric_add(&c->worker->metrics.connections_open, 1);
+    timer_set(&c->worker->loop, &c->timer, c->worker->shared->config->timeout_request_head * 1000);
 }
 
 static void unlink_conn(struct conn *c)
@@ -61,6 +47,7 @@ void conn_close(struct conn *c)
     buffer_release(&c->in);
     buffer_release(&c->out);
     unlink_conn(c);
+    admission_leave(w->shared->admission, &c->ticket);
     loop_defer_free(&w->loop, c);
     worker_conn_closed(w);
 }
@@ -199,10 +186,19 @@ bool conn_shutdown(struct conn *c)
     return true;
 }
 
+// A copy: the exchange may outlive the connection.
 void conn_introduce(const struct conn *c, struct exchange *x)
 {
-    x->client = str_c(c->peer);
+    x->client = arena_str_c(x->arena, c->peer);
+    x->address = c->address;
     x->secure = c->ssl != NULL;
+    x->redirect_only = c->listener->redirect_to_https;
+}
+
+void conn_is_from(struct conn *c, const struct ip_address *who)
+{
+    c->address = *who;
+    ip_text(who, c->peer);
 }
 
 // --- the loop's callbacks
@@ -214,6 +210,7 @@ static void conn_ready(struct io *io, uint32_t events)
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) c->writable = true;
     if (events & EPOLLRDHUP) c->hung_up = true;
     if (events & (EPOLLHUP | EPOLLERR)) c->broken = true; // both directions are closed, or reset
+    if (c->awaits_header && !conn_read_header(c)) return;
     if (c->ssl && !handshake(c)) return;
     c->protocol->run(c);
 }
@@ -223,9 +220,11 @@ static void conn_timeout(struct timer *t)
     struct conn *c = container_of(t, struct conn, timer);
     if (c->protocol) {
         c->protocol->timeout(c);
-        return;
+    } else if (c->awaits_header) {
+        conn_header_late(c);
+    } else {
+        handshake_failed(c, "took too long");
     }
-    handshake_failed(c, "took too long");
 }
 
 // Small writes go out at once; and bytes wait here, where their number and age are known, and not by the
@@ -246,35 +245,22 @@ void conn_drain(struct conn *c)
         timer_set(&c->worker->loop, &c->timer, CONN_DRAIN_MS);
 }
 
-void conn_open(struct worker *w, size_t listener, int fd, const struct sockaddr *peer)
+void conn_prepare(struct conn *c)
 {
-    struct conn *c = calloc(1, sizeof *c);
-    if (!c) {
-        close(fd);
-        return;
-    }
-    *c = (struct conn){ .io = { fd, conn_ready },
-                        .timer.fire = conn_timeout,
-                        .worker = w,
-                        .listener = &w->shared->config->listeners[listener],
-                        .in.pool = &w->in_buffers,
-                        .out.pool = &w->out_buffers };
-    peer_text(peer, c->peer);
-    tcp_options(fd);
-    struct tls_server *tls = w->shared->tls[listener];
-    if (tls) {
-        c->ssl = tls_server_accept(tls);
-        if (!c->ssl || SSL_set_fd(c->ssl, fd) != 1) goto fail;
-    } else {
+    c->io.ready = conn_ready;
+    c->timer.fire = conn_timeout;
+}
+
+bool conn_begin(struct conn *c)
+{
+    const struct shared *s = c->worker->shared;
+    struct tls_server *tls = s->tls[c->listener - s->config->listeners];
+    if (!tls) {
         c->handshaken = true;
+        return speak(c);
     }
-    if (!loop_add(&w->loop, &c->io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) goto fail;
-    link_conn(c);
-    timer_set(&w->loop, &c->timer, w->shared->config->timeout_request_head * 1000);
-    if (!tls) speak(c);
-    return;
-fail:
-    SSL_free(c->ssl);
-    close(fd);
-    free(c);
+    c->ssl = tls_server_accept(tls);
+    if (c->ssl && SSL_set_fd(c->ssl, c->io.fd) == 1) return true;
+    conn_close(c);
+    return false;
 }

@@ -6,6 +6,7 @@
 
 #include <openssl/ssl.h>
 
+#include "gateway/edge/admission.h"
 #include "gateway/edge/exchange.h"
 #include "http/body.h"
 
@@ -66,7 +67,10 @@ struct conn {
     const struct listener *listener;
     SSL *ssl; // NULL on plain listeners
     struct buffer in, out;
-    char peer[46];
+    char peer[IP_TEXT_BYTES];  // text of `address`
+    struct ip_address address; // of the peer, or what its PROXY protocol header says
+    struct admission_ticket ticket;
+    bool awaits_header; // of the PROXY protocol: nothing else happens before it
     bool handshaken, readable, writable;
     bool eof;     // the client will send no more
     bool hung_up; // its FIN has come, maybe behind bytes that are still unread
@@ -80,7 +84,8 @@ struct conn {
     };
 };
 
-// Accepts one connection: makes the struct and starts the handshake. Closes fd when that fails.
+// Accepts one connection (gateway/edge/arrival.c): whether it may come, the struct, the PROXY protocol
+// header, then TLS. Closes fd when it may not.
 void conn_open(struct worker *w, size_t listener, int fd, const struct sockaddr *peer);
 // For sockets to clients and to backends.
 void tcp_options(int fd);
@@ -96,3 +101,13 @@ void conn_close(struct conn *c);
 bool conn_shutdown(struct conn *c);
 // Draining: an idle connection is closed, a busy one after its last answer.
 void conn_drain(struct conn *c);
+
+// Between conn.c and arrival.c:
+void conn_prepare(struct conn *c); // the loop's callbacks
+void conn_link(struct conn *c);    // now it is the worker's, and its clock runs
+void conn_is_from(struct conn *c, const struct ip_address *who);
+// Who it is is settled: TLS, or HTTP/1.1 at once. False: c is gone.
+bool conn_begin(struct conn *c);
+// Looks for the PROXY protocol header. False: not complete yet, or c is gone.
+bool conn_read_header(struct conn *c);
+void conn_header_late(struct conn *c);

@@ -114,6 +114,7 @@ static bool start_ops(struct gateway *g, struct err *err)
                                .listen_fd = g->setup->operations_fd,
                                .workers = g->metrics,
                                .nworkers = g->nworkers,
+                               .backends = g->shared.backends->v,
                                .draining = &g->draining };
     g->ops = ops_start(&setup, err);
     return g->ops != NULL;

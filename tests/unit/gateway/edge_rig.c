@@ -122,6 +122,8 @@ static void make_worker(struct edge *e)
     s->tls[0] = tls_server_new(l->certificates, l->ncertificates, alpn, 1, &err);
     s->listen_fds = &e->listen_fd;
     s->login_origin = STR("https://login.example.com");
+    s->admission = admission_new(e->config->max_connections, e->config->max_connections_per_address, &err);
+    assert_non_null(s->admission);
     s->store = store_open(arena_printf(e->arena, "%s/store", e->dir), 16 * 1024 * 1024, s->keys.record, &err);
     s->backends = backends_new(e->config, &err);
     s->resolver = s->backends ? resolver_start(e->config, &err) : NULL;
