@@ -43,6 +43,8 @@ static struct exchange *take(struct worker *w)
 static void give_back(struct exchange *x)
 {
     struct worker *w = x->worker;
+    session_cache_release(x->kept_session);
+    x->kept_session = NULL;
     arena_clear(x->arena);
     if (w->nfree_exchanges >= KEPT_EXCHANGES) {
         arena_free(x->arena);
@@ -67,20 +69,24 @@ struct exchange *exchange_new(struct worker *w, const struct engine *engine, voi
     return x;
 }
 
-void exchange_release(struct exchange *x)
+bool exchange_release(struct exchange *x)
 {
     x->engine = NULL;
     x->stream = NULL;
     timer_clear(&x->worker->loop, &x->watch);
     if (x->on_gone) x->on_gone(x);
     x->on_gone = NULL;
-    if (x->jobs == 0) give_back(x);
+    if (x->jobs) return false;
+    give_back(x);
+    return true;
 }
 
 bool exchange_job_done(struct exchange *x)
 {
     x->jobs--;
     if (x->engine) return true;
-    if (x->jobs == 0) give_back(x);
+    if (x->jobs) return false;
+    if (x->on_orphan) x->on_orphan(x);
+    give_back(x);
     return false;
 }

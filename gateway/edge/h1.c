@@ -227,6 +227,7 @@ static bool h1_upgrade(struct exchange *x)
 }
 
 static const struct engine h1_engine = {
+    .protocol = "HTTP/1.1",
     .body_peek = h1_body_peek,
     .body_consume = h1_body_consume,
     .head = h1_head,

@@ -37,6 +37,7 @@ void access_log(const struct exchange *x)
     log_begin(&l, LOG_INFO, "access");
     log_c(&l, "request_id", x->request_id);
     log_str(&l, "client", x->client);
+    log_c(&l, "protocol", x->engine->protocol);
     log_str(&l, "host", x->host);
     log_str(&l, "method", x->req.method);
     log_str(&l, "path", x->target.path);
