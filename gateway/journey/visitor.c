@@ -35,12 +35,19 @@ static bool provider_known(const struct exchange *x, const struct session *s, st
            err_set(err, ERR_SESSION_EXPIRED, "the provider '%.*s' is configured no more", STR_FMT(key));
 }
 
-static bool look_up(const struct exchange *x, struct arena *a, const uint8_t id[SESSION_ID_BYTES],
-                    struct session *ret, struct err *err)
+static bool counts(const struct exchange *x, const struct session *s, struct err *err)
 {
-    return store_session(x->worker->reader, a, id, ret, err) &&
-           session_alive(ret, x->worker->shared->config->session_idle, x->worker->loop.now, err) &&
-           provider_known(x, ret, err);
+    return session_alive(s, x->worker->shared->config->session_idle, x->worker->loop.now, err) &&
+           provider_known(x, s, err);
+}
+
+static bool look_up(struct exchange *x, struct str cookie, struct err *err)
+{
+    struct worker *w = x->worker;
+    x->kept_session = session_cache_get(&w->sessions, w->reader, &w->shared->keys, x->host, cookie, err);
+    if (!x->kept_session) return false;
+    x->session = *cached_session(x->kept_session);
+    return counts(x, &x->session, err);
 }
 
 static bool is_unclear(enum err_code code)
@@ -52,10 +59,8 @@ enum visitor visitor_load(struct exchange *x)
 {
     struct str cookie = cookie_get(&x->req.fields, STR(SESSION_COOKIE));
     if (!cookie.p) return VISITOR_NOBODY;
-    uint8_t id[SESSION_ID_BYTES];
     struct err err = { 0 };
-    if (session_cookie_check(x->arena, &x->worker->shared->keys, x->host, cookie, id, &err) &&
-        look_up(x, x->arena, id, &x->session, &err)) {
+    if (look_up(x, cookie, &err)) {
         x->has_session = true;
         touch_session(x);
         return VISITOR_KNOWN;
@@ -76,7 +81,8 @@ static bool still_there(struct exchange *x, struct err *err)
     struct session s;
     struct arena *a = arena_new((size_t)2 * LIMIT_SESSION_BYTES);
     if (!a) return true;
-    bool there = look_up(x, a, x->session.id, &s, err) || is_unclear(err->code);
+    bool there = store_session(x->worker->reader, a, x->session.id, &s, err) && counts(x, &s, err);
+    there = there || is_unclear(err->code);
     if (there && err->code == ERR_NONE) x->session.last_seen = s.last_seen;
     arena_free(a);
     return there;

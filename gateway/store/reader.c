@@ -104,19 +104,22 @@ static void reader_leave(struct store_reader *r)
     pthread_mutex_unlock(&r->lock);
 }
 
-// The session under `key`; its strings are in the arena. Inside a transaction.
-static bool session_load(struct store_reader *r, struct arena *a, const struct hash *key, struct session *ret,
-                         struct err *err)
+// The record under `key`. Inside a transaction.
+static bool record_find(struct store_reader *r, const struct hash *key, struct record *ret, struct err *err)
 {
     MDB_val k = { HASH_BYTES, (void *)(uintptr_t)key->b }, v;
     int rc = mdb_get(r->txn, r->s->db[DB_SESSIONS], &k, &v);
     if (rc == MDB_NOTFOUND) return err_set(err, ERR_SESSION_UNKNOWN, "not in the store");
     if (rc) return store_fail(r->s, err, rc, "reading a session");
-    struct record rec;
+    if (record_split((struct str){ v.mv_data, v.mv_size }, ret) && ret->box.n >= SEAL_OVERHEAD) return true;
+    return err_set(err, ERR_SESSION_RECORD, "not a record");
+}
+
+static bool session_open(struct store_reader *r, struct arena *a, const struct hash *key,
+                         const struct record *rec, struct session *ret, struct err *err)
+{
     struct str plain;
-    if (!record_split((struct str){ v.mv_data, v.mv_size }, &rec))
-        return err_set(err, ERR_SESSION_RECORD, "not a record");
-    if (!record_open(r->s, a, DB_SESSIONS, key, &rec, &plain)) {
+    if (!record_open(r->s, a, DB_SESSIONS, key, rec, &plain)) {
         if (arena_failed(a)) return err_set(err, ERR_NO_MEMORY, "reading a session");
         return err_set(err, ERR_SESSION_RECORD, "sealed with another key, or changed");
     }
@@ -124,17 +127,65 @@ static bool session_load(struct store_reader *r, struct arena *a, const struct h
     return arena_failed(a) ? err_set(err, ERR_NO_MEMORY, "reading a session") : false;
 }
 
+// The session under `key`; its strings are in the arena. Inside a transaction.
+static bool session_load(struct store_reader *r, struct arena *a, const struct hash *key, struct session *ret,
+                         struct err *err)
+{
+    struct record rec;
+    return record_find(r, key, &rec, err) && session_open(r, a, key, &rec, ret, err);
+}
+
+bool store_key_of(const uint8_t id[SESSION_ID_BYTES], struct store_key *ret, struct err *err)
+{
+    struct hash h;
+    if (!hash_of((struct str){ (const char *)id, SESSION_ID_BYTES }, &h))
+        return err_set(err, ERR_CRYPTO, "hash of a session id");
+    memcpy(ret->b, h.b, sizeof ret->b);
+    return true;
+}
+
+// Nonce and tag: whoever has read the record with these knows what is in it.
+static struct store_version version_of(const struct record *rec)
+{
+    struct store_version v;
+    enum { NONCE_BYTES = 12, TAG_BYTES = SEAL_OVERHEAD - NONCE_BYTES };
+    memcpy(v.seal, rec->box.p, NONCE_BYTES);
+    memcpy(v.seal + NONCE_BYTES, rec->box.p + rec->box.n - TAG_BYTES, TAG_BYTES);
+    return v;
+}
+
+static enum store_read session_read(struct store_reader *r, struct arena *a, const struct hash *key,
+                                    struct store_version *version, struct session *ret, struct err *err)
+{
+    struct record rec;
+    if (!record_find(r, key, &rec, err)) return STORE_FAILED;
+    struct store_version now = version_of(&rec);
+    if (memcmp(&now, version, sizeof now) == 0) return STORE_SAME;
+    if (!ret) return err_set(err, ERR_SESSION_RECORD, "written anew"), STORE_FAILED;
+    if (!session_open(r, a, key, &rec, ret, err)) return STORE_FAILED;
+    *version = now;
+    return STORE_READ;
+}
+
+enum store_read store_session_read(struct store_reader *r, struct arena *a, const struct store_key *key,
+                                   struct store_version *version, struct session *ret, struct err *err)
+{
+    struct hash h;
+    memcpy(h.b, key->b, sizeof h.b);
+    if (!reader_enter(r, err)) return STORE_FAILED;
+    enum store_read result = session_read(r, a, &h, version, ret, err);
+    reader_leave(r);
+    return result;
+}
+
 bool store_session(struct store_reader *r, struct arena *a, const uint8_t id[SESSION_ID_BYTES],
                    struct session *ret, struct err *err)
 {
-    struct hash key;
+    struct store_key key;
+    struct store_version version = { 0 };
     struct session session;
-    if (!hash_of((struct str){ (const char *)id, SESSION_ID_BYTES }, &key))
-        return err_set(err, ERR_CRYPTO, "hash of a session id");
-    if (!reader_enter(r, err)) return false;
-    bool ok = session_load(r, a, &key, &session, err);
-    reader_leave(r);
-    if (!ok) return false;
+    if (!store_key_of(id, &key, err) || store_session_read(r, a, &key, &version, &session, err) != STORE_READ)
+        return false;
     memcpy(session.id, id, SESSION_ID_BYTES);
     *ret = session;
     return true;

@@ -26,6 +26,20 @@ void store_reader_free(struct store_reader *r);
 // the arena.
 bool store_session(struct store_reader *r, struct arena *a, const uint8_t id[SESSION_ID_BYTES],
                    struct session *ret, struct err *err);
+// The same for who asks again and again. The key is where the record lies; the version is what came with the
+// answer: a record has another one whenever it was written anew.
+struct store_key {
+    uint8_t b[SHA256_BYTES];
+};
+struct store_version {
+    uint8_t seal[SEAL_OVERHEAD]; // nonce and tag; all zero: nothing was read yet
+};
+enum store_read { STORE_FAILED, STORE_SAME, STORE_READ };
+bool store_key_of(const uint8_t id[SESSION_ID_BYTES], struct store_key *ret, struct err *err);
+// SAME: the record is still that of `*version`; nothing else is done. READ: *ret has the session without its
+// id, and *version is its version. With `ret` NULL a changed record is FAILED with ERR_SESSION_RECORD.
+enum store_read store_session_read(struct store_reader *r, struct arena *a, const struct store_key *key,
+                                   struct store_version *version, struct session *ret, struct err *err);
 // Sessions whose identity has this e-mail address (any letter case) or subject, all sessions when `user` is
 // empty; at most `max`. For the admin API: opens every record, not for workers.
 struct session_summary {
