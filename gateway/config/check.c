@@ -3,6 +3,7 @@
 // route, provider and policy of the draft is the n-th member of its node.
 #include <sys/stat.h>
 
+#include "base/url.h"
 #include "gateway/config/parse.h"
 
 static const struct yaml_node *member(struct loader *l, const char *list, size_t index)
@@ -120,6 +121,34 @@ static void check_duplicate_route(struct loader *l, const struct yaml_node *node
     }
 }
 
+// The table is not sorted yet.
+static const struct route *find_route(const struct route_table *t, struct str host, struct str path)
+{
+    const struct route *best = NULL;
+    for (size_t i = 0; i < t->n; i++)
+        if (str_eq(t->v[i].host, host) && path_has_prefix(path, t->v[i].path) &&
+            (!best || t->v[i].path.n > best->path.n))
+            best = &t->v[i];
+    return best;
+}
+
+// Browsers give up after twenty rounds.
+static void check_redirect(struct loader *l, const struct yaml_node *node, const struct route *r)
+{
+    const struct config *c = &l->draft->config;
+    struct str to = r->target ? r->target->redirect.to : STR_NONE, host = r->host;
+    struct url url = { .https = true, .port = c->public_port };
+    struct err err = { 0 };
+    if (!to.p || !r->host.p) return;
+    if (to.p[0] == '/')
+        url.path = str_take(to, str_find(to, '?'));
+    else if (url_parse(l->scratch, to, &url, &err))
+        host = url.host;
+    if (url.https && url.port == c->public_port && find_route(&c->routes, host, url.path) == r)
+        config_error_at(l, yaml_get(yaml_get(node, "redirect"), "to"),
+                        "leads back to this route, again and again");
+}
+
 static void check_routes(struct loader *l)
 {
     struct route_table *t = &l->draft->config.routes;
@@ -132,6 +161,7 @@ static void check_routes(struct loader *l)
         check_route_policy(l, node, &t->v[i]);
         check_provider_list(l, yaml_get(node, "providers"));
         check_duplicate_route(l, node, &t->v[i]);
+        check_redirect(l, node, &t->v[i]);
     }
 }
 

@@ -12,8 +12,7 @@ void config_parse_networks(struct loader *l, const struct yaml_node *node, void 
         if (ip_network_parse(item->text, &networks.v[networks.n], &err))
             networks.n++;
         else
-            config_error_at(l, item, "expected a network such as 10.0.0.0/8 or an address, found %s: %s",
-                            config_found(l, item), err.detail);
+            config_error_at(l, item, "%s", err.detail);
     }
     *(struct ip_networks *)field = networks;
 }

@@ -369,7 +369,7 @@ static const struct section section_timeouts = SECTION("timeouts", timeout_optio
 
 static const struct option limit_options[] = {
     { "connections", OPTION_COUNT, AT(max_connections), .preset = "16384", .min = 16, .max = MILLION,
-      .help = "Connections of clients at the same time; more are closed at once." },
+      .help = "Connections of clients at the same time; more are refused." },
     { "connections_per_address", OPTION_COUNT, AT(max_connections_per_address), .preset = "512", .min = 1,
       .max = MILLION, .help = "The same for one client address (IPv6: for one /64)." },
     { "streams", OPTION_COUNT, AT(max_streams), .preset = "100", .min = 1, .max = 1000,

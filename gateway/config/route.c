@@ -5,7 +5,7 @@
 #include "http/target.h"
 
 // A path in the one spelling in which requests have it (a query: *ret_query), without slashes at its end.
-static bool canonical_path(struct loader *l, const struct yaml_node *node, const char *wrong,
+static bool canonical_path(struct loader *l, const struct yaml_node *node, const char *wrong, const char *how,
                            struct http_target *ret)
 {
     struct str text;
@@ -20,7 +20,7 @@ static bool canonical_path(struct loader *l, const struct yaml_node *node, const
         return false;
     }
     if (!str_eq(ret->path, str_take(text, str_find(text, '?')))) {
-        config_error_at(l, node, "requests arrive in another spelling; write \"%.*s\"", STR_FMT(ret->path));
+        config_error_at(l, node, "%s in another spelling; write \"%.*s\"", how, STR_FMT(ret->path));
         return false;
     }
     return true;
@@ -38,7 +38,7 @@ static bool canonical_prefix(struct loader *l, const struct yaml_node *node, str
 {
     static const char *const wrong = "this path matches no request";
     struct http_target target;
-    if (!canonical_path(l, node, wrong, &target)) return false;
+    if (!canonical_path(l, node, wrong, "requests arrive", &target)) return false;
     if (target.query.p) {
         config_error_at(l, node, "%s: it has a query", wrong);
         return false;
@@ -69,7 +69,7 @@ void config_parse_prefixes(struct loader *l, const struct yaml_node *node, void 
 void config_parse_rewrite(struct loader *l, const struct yaml_node *node, void *field)
 {
     struct http_target target;
-    if (!canonical_path(l, node, "no request can be forwarded there", &target)) return;
+    if (!canonical_path(l, node, "no request can be forwarded there", "requests leave", &target)) return;
     if (target.query.p)
         config_error_at(l, node, "expected a path alone: requests keep their own query");
     else
@@ -79,7 +79,7 @@ void config_parse_rewrite(struct loader *l, const struct yaml_node *node, void *
 void config_parse_health_path(struct loader *l, const struct yaml_node *node, void *field)
 {
     struct http_target target;
-    if (canonical_path(l, node, "this path cannot be asked for", &target))
+    if (canonical_path(l, node, "this path cannot be asked for", "it is asked for", &target))
         *(struct str *)field = arena_str(l->arena, node->text);
 }
 

@@ -42,6 +42,21 @@ static struct config *load_config(const char *path)
     return c;
 }
 
+// Allowed, but nobody should have forgotten it.
+static void warn_of_unverified(const struct config *c)
+{
+    for (size_t i = 0; i < c->routes.n; i++) {
+        const struct route *r = &c->routes.v[i];
+        bool tls = false;
+        for (size_t k = 0; k < r->target->nbackends; k++) tls = tls || r->target->backends[k].tls;
+        if (tls && !r->target->tls.verify)
+            log_message(
+                LOG_WARN, "config.insecure",
+                "route %.*s%.*s: backend_tls.verify is false, so nobody knows whom the gateway talks to",
+                STR_FMT(r->host), STR_FMT(r->path));
+    }
+}
+
 static bool bind_all(struct supervisor *s, struct generation *g, struct err *err)
 {
     const struct config *c = g->config;
@@ -94,6 +109,7 @@ struct generation *generation_load(struct supervisor *s)
         return NULL;
     }
     *g = (struct generation){ .config = c, .arena = a, .operations_fd = -1, .control = -1 };
+    warn_of_unverified(c);
     if (prepare(s, g, &err)) return g;
     log_failure(LOG_ERROR, "start.failed", &err);
     rebind_running(s);
