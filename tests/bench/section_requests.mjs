@@ -61,4 +61,7 @@ export async function requests(stage, report, { quick }) {
   report.bar('HTTP/2, against mod_auth_mellon', h2(sallyport) / h2(mellon), 'most', 1 / 3, 'x', 3);
   report.bar('HTTP/2, against mod_auth_openidc', h2(sallyport) / h2(openidc), 'most', 1 / 6, 'x', 3);
   report.endOfBars();
+  const few = await compare(stage, report, list, 'HTTP/2, 8 connections with 4 requests at a time on each (h2load)', n, (s, t = seconds) => h2load(stage.world, s, '/1k', { connections: 8, streams: 4, seconds: t }));
+  report.note('HTTP/2, 8 connections with 4 requests each, against nginx without login', few(sallyport) / few(nginx), 'x');
+  report.endOfBars();
 }
