@@ -17,7 +17,6 @@ enum {
     LIMIT_FORM_BYTES = 256 * 1024,  // a body that the gateway reads itself (SAML POST)
     LIMIT_FORM_FIELDS = 16,
     LIMIT_QUERY_FIELDS = 32,
-    LIMIT_BUFFER_BYTES = 64 * 1024,     // each direction of a proxied exchange
     LIMIT_EXCHANGE_ARENA = 1024 * 1024, // all memory of one request
 
     // Being behind another proxy
