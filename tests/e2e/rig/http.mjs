@@ -7,11 +7,11 @@ import tls from 'node:tls';
 const TIMEOUT = 30000;
 
 // One request, no cookies, no redirects. Header names keep their case; `raw` has the received fields in order.
-export function request(url, { method = 'GET', headers = {}, body, agent = false, onResponse } = {}) {
+export function request(url, { method = 'GET', headers = {}, body, agent = false, signal, onResponse } = {}) {
   const u = new URL(url);
   return new Promise((resolve, reject) => {
     const req = https.request({
-      host: '127.0.0.1', port: u.port || 443, servername: u.hostname, path: u.pathname + u.search, method, agent, rejectUnauthorized: false,
+      host: '127.0.0.1', port: u.port || 443, servername: u.hostname, path: u.pathname + u.search, method, agent, signal, rejectUnauthorized: false,
       headers: { Host: u.host, ...headers },
     }, (res) => {
       if (onResponse) return resolve(onResponse(res));
