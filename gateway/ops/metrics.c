@@ -86,6 +86,22 @@ static void add_providers(struct sbuf *b, const struct ops_setup *s)
     add_provider_values(b, s, "identity_provider_fetched_timestamp_seconds", true);
 }
 
+static void add_backends(struct sbuf *b, const struct ops_setup *s)
+{
+    add_head(b, "backend_up", "gauge", "Whether the backend is in service");
+    for (size_t i = 0; s->backends && i < s->config->routes.n; i++) {
+        const struct route *r = &s->config->routes.v[i];
+        for (size_t k = 0; k < r->target->nbackends; k++) {
+            const struct backend *backend = &r->target->backends[k];
+            sbuf_add_c(b, "sallyport_backend_up{");
+            add_label(b, "route", arena_printf(b->arena, "%.*s%.*s", STR_FMT(r->host), STR_FMT(r->path)));
+            sbuf_add_c(b, ",");
+            add_label(b, "backend", backend->authority);
+            sbuf_addf(b, "} %d\n", backend_is_up(&s->backends[backend->index]));
+        }
+    }
+}
+
 static void add_certificates(struct sbuf *b, const struct config *c)
 {
     add_head(b, "certificate_expiry_timestamp_seconds", "gauge", "When a TLS certificate expires");
@@ -111,6 +127,7 @@ struct ops_answer ops_metrics(struct ops *o, struct ops_request *r)
     add_workers(&b, &o->setup);
     add_store(&b, o);
     add_providers(&b, &o->setup);
+    add_backends(&b, &o->setup);
     add_certificates(&b, o->setup.config);
     return (struct ops_answer){ .status = 200,
                                 .content_type = "text/plain; version=0.0.4; charset=utf-8",

@@ -15,7 +15,7 @@
     X(tls_handshakes_failed_total, "counter", "TLS handshakes that failed")                                  \
     X(requests_total, "counter", "Requests read")                                                            \
     X(requests_refused_total, "counter", "Requests refused as malformed")                                    \
-    X(http2_connections_refused_total, "counter", "HTTP/2 connections ended because of what the client did")  \
+    X(http2_connections_refused_total, "counter", "HTTP/2 connections ended because of what the client did") \
     X(responses_2xx_total, "counter", "Answers with a 2xx status")                                           \
     X(responses_3xx_total, "counter", "Answers with a 3xx status")                                           \
     X(responses_4xx_total, "counter", "Answers with a 4xx status")                                           \

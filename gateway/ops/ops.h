@@ -5,6 +5,7 @@
 #pragma once
 
 #include "gateway/idp/idp.h"
+#include "gateway/ops/backends.h"
 #include "gateway/ops/metrics.h"
 #include "gateway/store/store.h"
 
@@ -15,7 +16,8 @@ struct ops_setup {
     int listen_fd;
     const struct worker_metrics *const *workers; // one per worker, read without locks
     size_t nworkers;
-    const bool *draining; // atomic: /readyz answers 503 then
+    const struct backend_state *backends; // by backend.index; NULL: not told
+    const bool *draining;                 // atomic: /readyz answers 503 then
 };
 // Binds the operations address: "unix:/path" (mode 0660; a socket file that nobody listens on any more is
 // removed) or a loopback address with port. Returns the listening descriptor, -1 and ERR_CONFIG or ERR_FILE

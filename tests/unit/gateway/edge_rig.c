@@ -22,6 +22,8 @@
 
 #include "base/log.h"
 
+void (*edge_tune)(struct config *c);
+
 // A name server that knows one name, with two addresses: nothing listens on the first.
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret)
 {
@@ -60,6 +62,19 @@ static int listen_on_loopback(uint16_t *ret_port)
     return fd;
 }
 
+const char *edge_routes;
+void (*edge_prepare)(struct edge *e);
+
+static void write_routes(FILE *f, uint16_t backend_port, uint16_t dead_port)
+{
+    for (const char *p = edge_routes ? edge_routes : ""; *p; p++) {
+        if (*p == '%' || *p == '!')
+            fprintf(f, "%u", *p == '%' ? backend_port : dead_port);
+        else
+            fputc(*p, f);
+    }
+}
+
 static void write_config(struct edge *e, uint16_t backend_port, uint16_t dead_port)
 {
     char path[96];
@@ -69,6 +84,7 @@ static void write_config(struct edge *e, uint16_t backend_port, uint16_t dead_po
     fprintf(
         f,
         "login: { host: login.example.com }\n"
+        "policies: { staff: [ { allow: { groups: [ staff ] } } ] }\n"
         "listen:\n"
         "  - address: '127.0.0.1:8443'\n"
         "    tls: { certificates: [ { cert: tls.pem, key: tls.key } ] }\n"
@@ -84,9 +100,9 @@ static void write_config(struct edge *e, uint16_t backend_port, uint16_t dead_po
         "public }\n"
         "  - { host: named.example.com, backends: [ 'http://two.example.net:%u' ], policy: public }\n"
         "  - { host: dead.example.com, backends: [ 'http://127.0.0.1:%u' ], policy: public }\n"
-        "  - { host: staff.example.com, backends: [ 'http://127.0.0.1:%u' ], policy: staff }\n"
-        "policies: { staff: [ { allow: { groups: [ staff ] } } ] }\n",
+        "  - { host: staff.example.com, backends: [ 'http://127.0.0.1:%u' ], policy: staff }\n",
         e->dir, backend_port, dead_port, backend_port, backend_port, dead_port, backend_port);
+    write_routes(f, backend_port, dead_port);
     fclose(f);
 }
 
@@ -101,6 +117,7 @@ static void make_config(struct edge *e)
     e->backend_fd = listen_on_loopback(&backend_port);
     int dead = listen_on_loopback(&dead_port);
     close(dead);
+    if (edge_prepare) edge_prepare(e);
     write_config(e, backend_port, dead_port);
     char path[96];
     snprintf(path, sizeof path, "%s/sallyport.yaml", e->dir);
@@ -119,7 +136,7 @@ static void make_worker(struct edge *e)
     s->config = e->config;
     assert_true(session_keys_derive(master, &s->keys));
     s->tls = arena_array(e->arena, 1, sizeof *s->tls);
-    s->tls[0] = tls_server_new(l->certificates, l->ncertificates, alpn, 1, &err);
+    if (l->tls) s->tls[0] = tls_server_new(l->certificates, l->ncertificates, alpn, 1, &err);
     s->listen_fds = &e->listen_fd;
     s->login_origin = STR("https://login.example.com");
     s->admission = admission_new(e->config->max_connections, e->config->max_connections_per_address, &err);
@@ -127,7 +144,7 @@ static void make_worker(struct edge *e)
     s->store = store_open(arena_printf(e->arena, "%s/store", e->dir), 16 * 1024 * 1024, s->keys.record, &err);
     s->backends = backends_new(e->config, &err);
     s->resolver = s->backends ? resolver_start(e->config, &err) : NULL;
-    if (!s->tls[0] || !s->store || !s->resolver) fail_msg("%s", err.detail);
+    if ((l->tls && !s->tls[0]) || !s->store || !s->resolver) fail_msg("%s", err.detail);
     e->worker = calloc(1, sizeof *e->worker);
     if (!worker_init(e->worker, s, 0, &err)) fail_msg("%s", err.detail);
     e->running = worker_start(e->worker);
@@ -148,6 +165,7 @@ int edge_setup(void **state)
     log_to_fd(e->log_fd);
     e->listen_fd = listen_on_loopback(&e->port);
     make_config(e);
+    if (edge_tune) edge_tune(e->config);
     make_worker(e);
     *state = e;
     return 0;

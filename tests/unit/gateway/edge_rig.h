@@ -21,6 +21,14 @@ struct edge {
     uint16_t port;
     long log_mark; // lines before this one belong to earlier tests
 };
+// Before edge_setup. More routes, as YAML; every '%' in it stands for the backend's port, every '!' for one
+// where nobody listens. Files that they name are made by `edge_prepare`, in the directory of the
+// configuration and of its authority (ca.pem, ca.key).
+extern const char *edge_routes;
+extern void (*edge_prepare)(struct edge *e);
+// Between the loading of the configuration and the worker's start: for what the YAML above does not say. With
+// listeners[0].tls taken away it is a plain listener.
+extern void (*edge_tune)(struct config *c);
 int edge_setup(void **state);
 int edge_teardown(void **state);
 int edge_test_begin(void **state); // cmocka's per-test setup: forgets the log so far
