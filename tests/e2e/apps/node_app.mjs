@@ -75,13 +75,6 @@ const server = http.createServer((req, res) => {
   if (route) return route(req, res, url.searchParams);
   return res.writeHead(404).end('no such page');
 });
-// Those who ask are answered by the application, not by node.
-server.on('checkContinue', (req, res) => {
-  if (req.headers['x-refuse']) return res.writeHead(403, { connection: 'close' }).end('no');
-  res.writeContinue();
-  return server.emit('request', req, res);
-});
-
 const sockets = new WebSocketServer({ noServer: true, maxPayload: 8 << 20, handleProtocols: (offered) => (offered.has('echo') ? 'echo' : false) });
 const talk = {
   '/echo': (ws) => ws.on('message', (data, binary) => ws.send(data, { binary })),
