@@ -141,6 +141,14 @@ static bool climb(struct builder *b)
     return true;
 }
 
+// Windows drops dots and spaces at the end of a name, so that "..." or ".. " may climb and " " be nothing.
+static bool is_dots_and_spaces(struct str segment)
+{
+    for (size_t i = 0; i < segment.n; i++)
+        if (segment.p[i] != '.' && segment.p[i] != ' ') return false;
+    return true;
+}
+
 static bool put_segment(struct builder *b, struct str raw, bool last)
 {
     if (raw.n == 0) return last || refuse(b, "an empty segment ('//')");
@@ -150,6 +158,7 @@ static bool put_segment(struct builder *b, struct str raw, bool last)
     struct str decoded = { b->decoded, b->decoded_n };
     if (str_eq(decoded, STR(".")) || str_eq(decoded, STR("..")))
         return refuse(b, "an encoded dot segment (%2e)");
+    if (is_dots_and_spaces(decoded)) return refuse(b, "a segment of dots and spaces");
     if (!str_is_utf8(decoded, true)) return refuse(b, "escapes that are not UTF-8");
     if (!last) b->out[b->n++] = '/';
     return true;

@@ -17,6 +17,31 @@ static bool has(struct str s, struct str needle)
     return str_search(s, needle) < s.n;
 }
 
+// Neither empty nor what some file system takes for empty, "." or "..".
+static void check_segments(struct str path)
+{
+    struct str rest = str_skip(path, 1), segment;
+    while (str_cut(&rest, '/', &segment)) {
+        bool name = segment.n == 0 && !rest.p; // the path ends in '/'
+        for (size_t i = 0; i < segment.n && !name; i++) {
+            bool space = str_starts(str_skip(segment, i), STR("%20"));
+            name = !space && segment.p[i] != '.';
+            i += space ? 2 : 0;
+        }
+        CHECK(name);
+    }
+}
+
+static void check_escapes(struct str path)
+{
+    for (size_t i = 0; i < path.n; i++) {
+        if (path.p[i] != '%') continue;
+        CHECK(i + 2 < path.n);
+        for (size_t k = 1; k <= 2; k++) CHECK(strchr("0123456789ABCDEF", path.p[i + k]));
+        i += 2;
+    }
+}
+
 static void check_path(struct arena *a, struct str path)
 {
     struct http_target again;
@@ -29,6 +54,8 @@ static void check_path(struct arena *a, struct str path)
                                          "%3B", "%00", "%0A", "%2E", "%41", "%7F" };
     for (size_t i = 0; i < sizeof never / sizeof *never; i++) CHECK(!has(path, str_c(never[i])));
     for (size_t i = 0; i < path.n; i++) CHECK(path.p[i] > ' ' && path.p[i] < 0x7F);
+    check_segments(path);
+    check_escapes(path);
     CHECK(http_target_parse(a, path, &again, &err) && str_eq(again.path, path));
 }
 

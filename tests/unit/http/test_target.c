@@ -80,6 +80,114 @@ static void test_host_vectors(void **state)
     arena_free(a);
 }
 
+// --- docs/paths.md: its tables are tests, so that the page and the code cannot disagree
+
+enum { CELLS = 6 };
+
+// "| a | b |" -> cells without the space around them; "\\|" is a bar within one.
+static size_t split_row(struct arena *a, struct str line, struct str cell[CELLS])
+{
+    size_t n = 0;
+    char *out = arena_alloc(a, line.n + 1);
+    struct str text = { out, 0 };
+    for (size_t i = 1; i < line.n; i++) {
+        bool bar = line.p[i] == '\\' && i + 1 < line.n && line.p[i + 1] == '|';
+        if (line.p[i] == '|') {
+            assert_true(n < CELLS);
+            cell[n++] = str_trim(text);
+            text = (struct str){ out + i, 0 };
+        } else {
+            out[text.p - out + (ptrdiff_t)text.n] = line.p[i + bar];
+            text.n++;
+            i += bar;
+        }
+    }
+    return n;
+}
+
+// The next `...` of a cell, with its \xNN resolved.
+static bool next_code(struct arena *a, struct str *cell, struct str *ret)
+{
+    size_t open = str_find(*cell, '`');
+    if (open == cell->n) return false;
+    *cell = str_skip(*cell, open + 1);
+    size_t close = str_find(*cell, '`');
+    *ret = vector_unescape(a, str_take(*cell, close));
+    *cell = str_skip(*cell, close + 1);
+    return true;
+}
+
+static struct str code_of(struct arena *a, struct str cell)
+{
+    struct str code = STR_NONE;
+    next_code(a, &cell, &code);
+    return code;
+}
+
+static void target_becomes(struct arena *a, struct str input, struct str want)
+{
+    struct http_target t;
+    struct err err;
+    if (!http_target_parse(a, input, &t, &err)) fail_msg("'%.*s': %s", STR_FMT(input), err.detail);
+    if (!str_eq(t.path, want.p ? want : input))
+        fail_msg("'%.*s' gives '%.*s'", STR_FMT(input), STR_FMT(t.path));
+}
+
+static void host_becomes(struct arena *a, struct str input, struct str want, struct str want_port)
+{
+    struct str host;
+    uint16_t port;
+    struct err err;
+    if (!http_host_parse(a, input, &host, &port, &err)) fail_msg("'%.*s': %s", STR_FMT(input), err.detail);
+    if (!str_eq(host, want) || !str_eq(arena_printf(a, "%u", port), want_port))
+        fail_msg("'%.*s' gives '%.*s' %u", STR_FMT(input), STR_FMT(host), port);
+}
+
+static void is_refused(struct arena *a, struct str input, struct str reason, struct str detail)
+{
+    struct http_target t;
+    struct str host;
+    uint16_t port;
+    struct err err = { 0 };
+    bool is_host = str_eq(reason, STR("http.host"));
+    bool ok = is_host ? http_host_parse(a, input, &host, &port, &err) : http_target_parse(a, input, &t, &err);
+    if (ok) fail_msg("'%.*s' is accepted", STR_FMT(input));
+    assert_refusal(&err, reason, detail, input);
+}
+
+static void check_documented(struct arena *a, struct str header, struct str cell[CELLS], struct str input)
+{
+    if (str_eq(header, STR("| received | becomes | why |")))
+        target_becomes(a, input, code_of(a, cell[1]));
+    else if (str_eq(header, STR("| received | becomes | port |")))
+        host_becomes(a, input, code_of(a, cell[1]), cell[2]);
+    else if (str_eq(header, STR("| received | reason | detail in the log | what it is used for |")))
+        is_refused(a, input, code_of(a, cell[1]), cell[2]);
+    else if (str_eq(header, STR("| received | reason | why |")))
+        is_refused(a, input, code_of(a, cell[1]), STR(""));
+    else
+        fail_msg("an unknown table: %.*s", STR_FMT(header));
+}
+
+static void test_documented_tables(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new(1024 * 1024);
+    struct str rest = vector_file(a, "../../../docs/paths.md"), line, header = STR_NONE, input;
+    size_t n = 0;
+    while (str_cut(&rest, '\n', &line)) {
+        struct str cell[CELLS];
+        if (!str_starts(line, STR("|")) || !header.p)
+            header = str_starts(line, STR("| received |")) ? line : STR_NONE;
+        if (!header.p || line.p == header.p || str_starts(line, STR("|--"))) continue;
+        assert_true(split_row(a, line, cell) >= 3);
+        struct str inputs = cell[0];
+        for (; next_code(a, &inputs, &input); n++) check_documented(a, header, cell, input);
+    }
+    assert_true(n > 100);
+    arena_free(a);
+}
+
 // %XX of every byte, and every byte itself, in the middle of a segment.
 static void test_every_byte(void **state)
 {
@@ -147,11 +255,9 @@ static void test_every_allocation_fails_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_target_vectors),
-        cmocka_unit_test(test_host_vectors),
-        cmocka_unit_test(test_every_byte),
-        cmocka_unit_test(test_long_targets),
-        cmocka_unit_test(test_every_allocation_fails_once),
+        cmocka_unit_test(test_target_vectors),    cmocka_unit_test(test_host_vectors),
+        cmocka_unit_test(test_documented_tables), cmocka_unit_test(test_every_byte),
+        cmocka_unit_test(test_long_targets),      cmocka_unit_test(test_every_allocation_fails_once),
     };
     return cmocka_run_group_tests_name("http target", tests, NULL, NULL);
 }
