@@ -132,19 +132,20 @@ static bool take_slot(const struct route_target *t, struct backend_state *s)
 static bool claim_trial(const struct exchange *x, const struct route_target *t, struct backend_state *s)
 {
     int64_t until = atomic_load_explicit(&s->out_until, memory_order_relaxed), now = x->worker->loop.now_ms;
-    if (until == 0 || until > now) return true; // in service, or a last resort
+    if (until == 0) return true;
+    if (until > now) return false;
     int64_t ms = atomic_load(&s->out) ? t->eject.seconds * 1000 : BACKEND_AVOID_MS;
     return atomic_compare_exchange_strong(&s->out_until, &until, now + ms);
 }
 
-// Another worker may be faster: then we look again.
-static bool claim(struct exchange *x, size_t k)
+// Another worker may be faster: then we look again. `trial`: not a last resort.
+static bool claim(struct exchange *x, size_t k, bool trial)
 {
     const struct route_target *t = x->route->target;
     struct backend_state *s = state_of(x->worker, &t->backends[k]);
     if (backend_counts(t) && !take_slot(t, s)) return false;
     x->slot = backend_counts(t);
-    if (claim_trial(x, t, s)) {
+    if (!trial || claim_trial(x, t, s)) {
         x->backend = k;
         return true;
     }
@@ -165,7 +166,7 @@ static enum backend_choice pick_and_claim(struct exchange *x)
             if (!was_tried(x, (first + i) % n)) consider(&p, x, (first + i) % n);
         if (!p.found && p.full) return BACKEND_FULL;
         if (!p.found && p.fallback_at == INT64_MAX) return BACKEND_NONE;
-        if (claim(x, p.found ? p.best : p.fallback)) return BACKEND_CHOSEN;
+        if (claim(x, p.found ? p.best : p.fallback, p.found)) return BACKEND_CHOSEN;
         if (!p.found) return BACKEND_FULL;
     }
     return BACKEND_FULL;

@@ -123,18 +123,24 @@ bool worker_init(struct worker *w, const struct shared *shared, unsigned number,
     return true;
 }
 
-static void close_pool(struct upstream_pool *pool)
+// A worker that drains needs them no more, and a backend may be waiting for them to end.
+static void close_idle(struct worker *w)
 {
-    while (pool->idle) upstream_close(pool->idle);
-    SSL_SESSION_free(pool->session);
+    const struct route_table *routes = &w->shared->config->routes;
+    for (size_t i = 0; i < routes->n; i++) {
+        const struct route_target *t = routes->v[i].target;
+        for (size_t k = 0; k < t->nbackends; k++)
+            while (w->pools[t->index][k].idle) upstream_close(w->pools[t->index][k].idle);
+    }
 }
 
 static void close_pools(struct worker *w)
 {
     const struct route_table *routes = &w->shared->config->routes;
-    for (size_t i = 0; w->pools && i < routes->n; i++) {
+    close_idle(w);
+    for (size_t i = 0; i < routes->n; i++) {
         const struct route_target *t = routes->v[i].target;
-        for (size_t k = 0; w->pools[t->index] && k < t->nbackends; k++) close_pool(&w->pools[t->index][k]);
+        for (size_t k = 0; k < t->nbackends; k++) SSL_SESSION_free(w->pools[t->index][k].session);
         free(w->pools[t->index]);
     }
     free(w->pools);
@@ -198,6 +204,7 @@ static void drain(struct mail *m)
     timer_clear(&w->loop, &w->accept_pause);
     listen_none(w);
     health_stop(w);
+    close_idle(w);
     for (struct conn *c = w->conns, *next; c; c = next) {
         next = c->next;
         conn_drain(c);
