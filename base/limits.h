@@ -24,14 +24,14 @@ enum {
     LIMIT_FORWARDED_HOPS = 32,       // elements of Forwarded; proxies looked at in X-Forwarded-For
 
     // HTTP/2
-    LIMIT_H2_STREAM_WINDOW = 256 * 1024,       // request body of one stream that is not consumed yet
-    LIMIT_H2_BUFFERED = 2 * 1024 * 1024,       // of all streams of a connection, then its window closes ...
-    LIMIT_H2_CONN_WINDOW = 2 * 1024 * 1024,    // ... and at most this much more arrives
-    LIMIT_H2_CONTINUATIONS = 8,                // of one header block
-    LIMIT_H2_FRAMES_BURST = 1000,              // frames without use (SETTINGS, PING, WINDOW_UPDATE, ...)
-    LIMIT_H2_FRAMES_PER_SECOND = 200,          // that a connection may send,
-    LIMIT_H2_FRAME_PER_BYTES = 1024,           // and one more for so many bytes of bodies
-    LIMIT_H2_RESETS_BURST = 200,               // requests that a connection may have broken off
+    LIMIT_H2_STREAM_WINDOW = 256 * 1024,    // request body of one stream that is not consumed yet
+    LIMIT_H2_BUFFERED = 2 * 1024 * 1024,    // of all streams of a connection, then its window closes ...
+    LIMIT_H2_CONN_WINDOW = 2 * 1024 * 1024, // ... and at most this much more arrives
+    LIMIT_H2_CONTINUATIONS = 8,             // of one header block
+    LIMIT_H2_FRAMES_BURST = 1000,           // frames without use (SETTINGS, PING, WINDOW_UPDATE, ...)
+    LIMIT_H2_FRAMES_PER_SECOND = 200,       // that a connection may send,
+    LIMIT_H2_FRAME_PER_BYTES = 1024,        // and one more for so many bytes of bodies
+    LIMIT_H2_RESETS_BURST = 200,            // requests that a connection may have broken off
     LIMIT_H2_RESETS_PER_SECOND = 20,
 
     // Logins
