@@ -120,7 +120,10 @@ describe('bad requests', () => {
   let stage;
   let gateway;
   before(async () => {
-    stage = await Stage.start('bad', { routes: (s) => [{ host: 'open.test', path: '/admin', backends: [s.backend.url], policy: 'nobody' }], policies: { nobody: [{ allow: { groups: ['nobody-is-in-this'] } }] }, oidc: { op: {} }, config: { timeouts: { request_head: '2s' } } });
+    stage = await Stage.start('bad', { routes: (s) => [{ host: 'open.test', path: '/admin', backends: [s.backend.url], policy: 'nobody' }], policies: { nobody: [{ allow: { groups: ['nobody-is-in-this'] } }] }, config: {
+      timeouts: { request_head: '2s' },
+      identity_providers: { down: { protocol: 'saml', label: 'not running', metadata: 'https://127.0.0.1:9/metadata' } },
+    } });
     ({ gateway } = stage);
   });
   after(() => stage?.close());
@@ -216,6 +219,32 @@ describe('bad requests', () => {
   it('names that some servers read as others do not reach the application', async () => {
     const names = ['X_Remote_User', 'Remote.User', 'X~Sallyport~User', "X'Forwarded'User", 'Content_Length', 'Transfer.Encoding', 'X-Forwarded-Anything'];
     const { text } = await send(`GET /echo HTTP/1.1\r\nHost: %H\r\nConnection: close\r\n${names.map((n) => `${n}: planted\r\n`).join('')}\r\n`);
+    assert.equal(statusOf(text), 200);
+    assert.doesNotMatch(text, /planted/);
+  });
+
+  // The gateway's own pages (docs/limits.md): [request, status, reason, whether the connection stays].
+  const form = (body, length = `Content-Length: ${body.length}`) => `POST /.sallyport/saml/down/acs HTTP/1.1\r\nHost: login.test:%P\r\nAccept: application/json\r\nContent-Type: application/x-www-form-urlencoded\r\n${length}\r\n\r\n${body}`;
+  const login = (query) => `GET /.sallyport/login?${query} HTTP/1.1\r\nHost: login.test:%P\r\nAccept: text/html\r\nSec-Fetch-Mode: navigate\r\n\r\n`;
+  const chunk = 'x'.repeat(65536);
+  for (const [what, text, status, reason, stays] of [
+    ['a form that says it is too long', form('x', 'Content-Length: 262145'), 413, 'too_large', false],
+    ['a form in chunks that is too long', form(`${`10000\r\n${chunk}\r\n`.repeat(5)}0\r\n\r\n`, 'Transfer-Encoding: chunked'), 413, 'too_large', false],
+    ['a form of 17 fields', form('a=b&'.repeat(16) + 'a=b'), 400, 'http.query', true],
+    ['a query of 33 parameters', login('a=b&'.repeat(32) + 'a=b'), 400, 'http.query', true],
+    ['an address to return to of 4097 bytes', login(`rd=https://login.test:%P/.sallyport/${'a'.repeat(4097)}`), 400, 'login.target', true],
+  ]) {
+    it(`${what} is ${status}, and the connection ${stays ? 'stays' : 'ends'}`, async () => {
+      const next = 'GET /.sallyport/style.css HTTP/1.1\r\nHost: login.test:%P\r\nConnection: close\r\n\r\n';
+      const { result, lines } = await gateway.accessDuring(() => rawTls(gateway.port, 'login.test', (text + next).replaceAll('%P', gateway.port)));
+      assert.equal(statusOf(result.text), status, result.text.slice(0, 300));
+      assert.equal(lines[0].reason, reason);
+      assert.equal(result.text.match(/HTTP\/1\.1 \d{3} /g).length, stays ? 2 : 1, result.text);
+    });
+  }
+
+  it('128 cookies are read, and ours among them is taken out', async () => {
+    const { text } = await send(`GET /echo HTTP/1.1\r\nHost: %H\r\nConnection: close\r\nCookie: ${'a=b; '.repeat(127)}__Host-sallyport=planted\r\n\r\n`);
     assert.equal(statusOf(text), 200);
     assert.doesNotMatch(text, /planted/);
   });
