@@ -114,6 +114,7 @@ static bool set_protocol(SSL_CTX *ctx)
                                  SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
+    SSL_CTX_set_read_ahead(ctx, 1); // a whole record, or several, with one call
     SSL_CTX_set_security_level(ctx, 2);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); // tickets alone: no shared table, no lock
     SSL_CTX_set_timeout(ctx, TICKET_LIFETIME_SECONDS);

@@ -122,6 +122,7 @@ static size_t receive(struct conn *c, char *p, size_t n)
         return 0;
     }
     ssize_t got = recv(c->io.fd, p, n, 0);
+    if (got > 0 && (size_t)got < n && !c->hung_up) c->readable = false; // emptied: more will be announced
     if (got > 0) return (size_t)got;
     if (got == 0)
         c->eof = true;
@@ -131,10 +132,15 @@ static size_t receive(struct conn *c, char *p, size_t n)
     return 0;
 }
 
+bool conn_has_more(const struct conn *c)
+{
+    return !c->eof && (c->ssl ? tls_socket_has_more(&c->socket, c->ssl) : c->readable);
+}
+
 bool conn_fill(struct conn *c)
 {
     size_t before = c->in.end;
-    while (c->readable && !c->eof && buffer_take(&c->in) && buffer_room(&c->in) > 0) {
+    while (conn_has_more(c) && buffer_take(&c->in) && buffer_room(&c->in) > 0) {
         size_t got = receive(c, c->in.p + c->in.end, buffer_room(&c->in));
         // TLS may have to write before it can read on (an answer to KeyUpdate while the client takes
         // nothing): then `readable` stays set, and the next event tries again.
@@ -260,7 +266,8 @@ bool conn_begin(struct conn *c)
         return speak(c);
     }
     c->ssl = tls_server_accept(tls);
-    if (c->ssl && SSL_set_fd(c->ssl, c->io.fd) == 1) return true;
+    c->socket = (struct tls_socket){ .fd = c->io.fd, .readable = &c->readable, .hung_up = &c->hung_up };
+    if (c->ssl && tls_socket_attach(c->ssl, &c->socket)) return true;
     conn_close(c);
     return false;
 }

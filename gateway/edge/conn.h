@@ -8,6 +8,7 @@
 
 #include "gateway/edge/admission.h"
 #include "gateway/edge/exchange.h"
+#include "gateway/edge/tls_socket.h"
 #include "http/body.h"
 
 enum {
@@ -66,6 +67,7 @@ struct conn {
     struct conn *prev, *next; // worker->conns
     const struct listener *listener;
     SSL *ssl; // NULL on plain listeners
+    struct tls_socket socket;
     struct buffer in, out;
     char peer[IP_TEXT_BYTES];  // text of `address`
     struct ip_address address; // of the peer, or what its PROXY protocol header says
@@ -89,6 +91,8 @@ struct conn {
 void conn_open(struct worker *w, size_t listener, int fd, const struct sockaddr *peer);
 // For sockets to clients and to backends.
 void tcp_options(int fd);
+// Whether reading may give anything now.
+bool conn_has_more(const struct conn *c);
 // Reads what is there into `in` (up to its room). False when nothing was added.
 bool conn_fill(struct conn *c);
 // For protocols: tells a new exchange whose it is (client, secure).

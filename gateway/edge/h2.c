@@ -231,7 +231,7 @@ static bool listens(const struct h2 *h)
 {
     const struct conn *c = h->conn;
     return !c->broken && h->why.code == ERR_NONE && buffer_used(&c->out) < OUT_MARK &&
-           (c->readable || buffer_used(&c->in) > 0);
+           (conn_has_more(c) || buffer_used(&c->in) > 0);
 }
 
 static void receive(struct h2 *h)

@@ -83,6 +83,7 @@ static size_t receive_tls(struct upstream *u, char *p, size_t n)
 static size_t receive(struct upstream *u, char *p, size_t n)
 {
     ssize_t got = recv(u->io.fd, p, n, 0);
+    if (got > 0 && (size_t)got < n && !u->hung_up) u->readable = false; // emptied: more will be announced
     if (got > 0) return (size_t)got;
     u->readable = false;
     if (got == 0)
@@ -92,10 +93,15 @@ static size_t receive(struct upstream *u, char *p, size_t n)
     return 0;
 }
 
+static bool has_more(const struct upstream *u)
+{
+    return !u->eof && (u->ssl ? tls_socket_has_more(&u->socket, u->ssl) : u->readable);
+}
+
 bool upstream_fill(struct upstream *u)
 {
     size_t before = u->in.end;
-    while (u->readable && !u->eof && buffer_take(&u->in) && buffer_room(&u->in) > 0) {
+    while (has_more(u) && buffer_take(&u->in) && buffer_room(&u->in) > 0) {
         char *p = u->in.p + u->in.end;
         size_t got = u->ssl ? receive_tls(u, p, buffer_room(&u->in)) : receive(u, p, buffer_room(&u->in));
         // TLS may have to write before it can read on: then `readable` stays set, and the next event tries

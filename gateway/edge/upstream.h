@@ -11,6 +11,7 @@
 
 #include "gateway/edge/backend.h"
 #include "gateway/edge/exchange.h"
+#include "gateway/edge/tls_socket.h"
 #include "http/body.h"
 
 // CONNECTING includes the TLS handshake.
@@ -37,6 +38,7 @@ struct upstream {
     const struct upstream_user *user;
     enum upstream_state state;
     SSL *ssl;                // NULL: plain
+    struct tls_socket socket;
     unsigned long tls_error; // what OpenSSL said when it failed for good
     bool readable, writable;
     bool eof;     // the backend will send no more

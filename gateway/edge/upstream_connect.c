@@ -143,7 +143,8 @@ static bool start_tls(struct upstream *u)
 {
     struct tls_client *tls = u->worker->shared->backends->targets[u->target->index].tls;
     u->ssl = tls_client_connect(tls, expected_name(u), &u->pool->session);
-    if (u->ssl && SSL_set_fd(u->ssl, u->io.fd) == 1) return true;
+    u->socket = (struct tls_socket){ .fd = u->io.fd, .readable = &u->readable, .hung_up = &u->hung_up };
+    if (u->ssl && tls_socket_attach(u->ssl, &u->socket)) return true;
     ERR_clear_error();
     fail(u, ENOMEM);
     return false;
