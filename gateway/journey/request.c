@@ -105,6 +105,16 @@ static enum phase_result wrong_host(struct exchange *x)
     return PHASE_DONE;
 }
 
+// 308 keeps the method and the body; 301 is understood by the oldest clients, and for these two it is the
+// same. Not to be kept: a proxy that says http by mistake would otherwise be remembered by every browser.
+static void moved_to(struct exchange *x, struct str url)
+{
+    bool get = str_eq_c(x->req.method, "GET") || str_eq_c(x->req.method, "HEAD");
+    answer_add(x, "Location", url);
+    answer_add(x, "Cache-Control", STR("no-store"));
+    answer_body(x, url.p ? (get ? 301 : 308) : 503, "text/plain", url.p ? STR("") : STR_NONE);
+}
+
 static enum phase_result redirect_plain(struct exchange *x)
 {
     if (x->secure && !x->redirect_only) return PHASE_NEXT;
@@ -112,8 +122,9 @@ static enum phase_result redirect_plain(struct exchange *x)
     if (!known_host(c, x->host)) return wrong_host(x);
     struct str origin = config_origin(x->arena, c, x->host);
     bool query = x->target.query.p != NULL;
-    answer_redirect(x, arena_printf(x->arena, "%.*s%.*s%s%.*s", STR_FMT(origin), STR_FMT(x->target.path),
-                                    query ? "?" : "", STR_FMT(x->target.query)));
+    struct str url = arena_printf(x->arena, "%.*s%.*s%s%.*s", STR_FMT(origin), STR_FMT(x->target.path),
+                                  query ? "?" : "", STR_FMT(x->target.query));
+    moved_to(x, url);
     return PHASE_DONE;
 }
 
