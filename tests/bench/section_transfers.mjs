@@ -94,7 +94,7 @@ export async function transfers(stage, report, { quick }) {
   const { world } = stage;
   const file = `${stage.backend.files}/10m`;
   report.section('Downloads and uploads');
-  report.line(`Bodies of 10 MiB on ${CONNECTIONS} connections, ${n} interleaved rounds of ${seconds} s, medians. nginx streams uploads (proxy_request_buffering off), as Sallyport does.`);
+  report.line(`Bodies of 10 MiB on ${CONNECTIONS} connections, ${n} interleaved rounds of ${seconds} s, medians. nginx streams uploads (proxy_request_buffering off), as Sallyport does, and its window for HTTP/2 uploads is as large (256 KiB).`);
   await compare(stage, report, list, 'Downloads, HTTP/1.1', { n, load: (s) => wrk(world, s, '/10m', { connections: CONNECTIONS, seconds }) });
   await compare(stage, report, list, 'Uploads, HTTP/1.1', { n, upload: true, load: (s) => wrk(world, s, '/upload', { connections: CONNECTIONS, seconds, script: uploadScript(file) }) });
   if (h2) {

@@ -47,7 +47,7 @@ http {
     proxy_set_header X-Forwarded-For $remote_addr;
     proxy_set_header X-Forwarded-Proto https;
     proxy_max_temp_file_size 0;
-    proxy_request_buffering off;
+    proxy_request_buffering off; http2_body_preread_size 256k; # as Sallyport's window is
     location / { proxy_pass http://app; }
     location /upload { proxy_pass http://sink; }
   }
