@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Real handshakes over memory.
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <string.h>
 
 #include "certs/sni.h"
@@ -396,6 +397,58 @@ static void test_sni_is_parsed_strictly(void **state)
     }
 }
 
+// --- the client side (what it does with real servers is tested in tests/unit/gateway)
+
+static void expect_no_client(struct box *b, struct tls_client_plan plan, const char *part)
+{
+    plan.verify = true;
+    assert_null(tls_client_new(&plan, &b->err));
+    assert_err(b, ERR_CERT, part);
+}
+
+static void test_client_needs_what_it_was_given(void **state)
+{
+    struct box *b = *state;
+    struct cert_pair one, two;
+    make_files(b, "one", "one.example");
+    make_files(b, "two", "two.example");
+    assert_true(load(b, "one", &one) && load(b, "two", &two));
+    expect_no_client(b, (struct tls_client_plan){ .ca_pem = STR("nothing") }, "no certificate");
+    expect_no_client(b, (struct tls_client_plan){ .ca_pem = STR("") }, "no certificate");
+    struct tls_client_plan plan = { .cert_path = one.cert_path,
+                                    .key_path = two.key_path,
+                                    .cert_pem = one.chain_pem,
+                                    .key_pem = two.key_pem };
+    expect_no_client(b, plan, "TLS refuses it");
+    plan.key_pem = one.key_pem;
+    struct tls_client *t = tls_client_new(&plan, &b->err);
+    assert_non_null(t);
+    tls_client_free(t);
+    tls_client_free(NULL);
+}
+
+// RFC 6066 section 3: addresses are checked, but not asked for.
+static void test_client_asks_for_names_only(void **state)
+{
+    struct box *b = *state;
+    SSL_SESSION *slot = NULL;
+    struct tls_client *t = tls_client_new(&(struct tls_client_plan){ .verify = true }, &b->err);
+    assert_non_null(t);
+    SSL *name = tls_client_connect(t, "app.internal", &slot);
+    assert_string_equal(SSL_get_servername(name, TLSEXT_NAMETYPE_host_name), "app.internal");
+    SSL *v4 = tls_client_connect(t, "10.0.0.5", &slot), *v6 = tls_client_connect(t, "fd00::5", &slot);
+    assert_null(SSL_get_servername(v4, TLSEXT_NAMETYPE_host_name));
+    assert_null(SSL_get_servername(v6, TLSEXT_NAMETYPE_host_name));
+    assert_null(X509_VERIFY_PARAM_get0_host(SSL_get0_param(v4), 0));
+    char *address = X509_VERIFY_PARAM_get1_ip_asc(SSL_get0_param(v4));
+    assert_string_equal(address, "10.0.0.5");
+    OPENSSL_free(address);
+    SSL_free(name);
+    SSL_free(v4);
+    SSL_free(v6);
+    tls_client_free(t);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, box_open, box_close)
 int run_tls_tests(void)
 {
@@ -412,6 +465,8 @@ int run_tls_tests(void)
         T(test_server_needs_certificates),
         T(test_keys_rotate),
         T(test_sni_is_parsed_strictly),
+        T(test_client_needs_what_it_was_given),
+        T(test_client_asks_for_names_only),
     };
     return cmocka_run_group_tests(tls, NULL, NULL);
 }

@@ -218,12 +218,14 @@ static void test_a_backend_without_tls(void **state)
 
 static void test_a_handshake_that_ends_early(void **state)
 {
+    char hello[4096];
     struct edge *e = *state;
     struct client c;
     for (int reset = 0; reset < 2; reset++) {
         client_open(e, &c);
         client_send(&c, GET("tls"));
         int fd = backend_accept(e, RIG_WAIT_MS);
+        assert_true(recv(fd, hello, sizeof hello, 0) > 0);
         if (reset)
             backend_reset(fd);
         else

@@ -109,6 +109,9 @@ struct rig {
     struct worker_metrics workers[2];
     const struct worker_metrics *list[2];
     struct config config;
+    struct backend backends[2];
+    struct route_target target;
+    struct route route;
     struct provider providers[2];
     struct listener listener;
     struct cert_pair pair;
@@ -121,6 +124,8 @@ struct rig {
     json_t *json;
 };
 
+static struct backend_state backend_states[2];
+
 static void rig_config(struct rig *r)
 {
     r->providers[0] =
@@ -129,6 +134,11 @@ static void rig_config(struct rig *r)
     r->pair = (struct cert_pair){ .cert_path = STR("/etc/a \"b\"\\\n.pem"), .not_after = 4102444800 };
     r->listener =
         (struct listener){ .address = STR("[::]:443"), .certificates = &r->pair, .ncertificates = 1 };
+    r->backends[0] = (struct backend){ .authority = STR("10.0.0.5:3000"), .index = 0 };
+    r->backends[1] = (struct backend){ .authority = STR("unix:/run/app.sock"), .index = 1 };
+    r->target = (struct route_target){ .backends = r->backends, .nbackends = 2 };
+    r->route = (struct route){ .host = STR("app.example.com"), .path = STR("/x"), .target = &r->target };
+    r->config.routes = (struct route_table){ &r->route, 1 };
     r->config.providers = r->providers;
     r->config.nproviders = 2;
     r->config.listeners = &r->listener;
@@ -144,6 +154,7 @@ static void rig_start(struct rig *r)
                                .listen_fd = r->fd,
                                .workers = r->list,
                                .nworkers = 2,
+                               .backends = backend_states,
                                .draining = &r->draining };
     r->ops = ops_start(&setup, &err);
     assert_non_null(r->ops);
@@ -308,6 +319,29 @@ static void test_metrics_sum_the_workers(void **state)
 #define X(name, type, help) assert_line(r, "# HELP sallyport_" #name " " help "\n");
     METRICS(X)
 #undef X
+}
+
+static void test_metrics_of_backends(void **state)
+{
+    struct rig *r = *state;
+    static const char up[] =
+        "sallyport_backend_up{route=\"app.example.com/x\",backend=\"10.0.0.5:3000\"} 1\n";
+    static const char down[] =
+        "sallyport_backend_up{route=\"app.example.com/x\",backend=\"10.0.0.5:3000\"} 0\n";
+    get(r, "/metrics");
+    assert_line(r, up);
+    assert_line(r, "sallyport_backend_up{route=\"app.example.com/x\",backend=\"unix:/run/app.sock\"} 1\n");
+    backend_states[0].out = true;
+    get(r, "/metrics");
+    assert_line(r, down);
+    assert_line(r, "sallyport_backend_up{route=\"app.example.com/x\",backend=\"unix:/run/app.sock\"} 1\n");
+    backend_states[0].out = false;
+    backend_states[0].unhealthy = true;
+    get(r, "/metrics");
+    assert_line(r, down);
+    backend_states[0].unhealthy = false;
+    get(r, "/metrics");
+    assert_line(r, up);
 }
 
 static void test_metrics_say_when_the_store_is_broken(void **state)
@@ -608,6 +642,7 @@ int main(void)
         T(test_readyz_follows_store_and_drain),
         T(test_readyz_tells_of_providers_that_are_down),
         T(test_metrics_sum_the_workers),
+        T(test_metrics_of_backends),
         T(test_metrics_say_when_the_store_is_broken),
         T(test_admin_lists_providers),
         T(test_admin_lists_sessions),
