@@ -6,6 +6,7 @@
 #include "base/url.h"
 #include "cli/cli.h"
 #include "gateway/config/parse.h"
+#include "http/rewrite.h"
 #include "http/target.h"
 
 enum { CLAIMS_MAX = 32, EXPLAIN_ARENA = 1024 * 1024, EXPLAIN_MAX = 64 * 1024 };
@@ -128,6 +129,21 @@ static bool is_own_endpoint(struct str path)
     return path_has_prefix(path, STR("/.sallyport"));
 }
 
+// Where an allowed request goes, when it goes elsewhere than one would think.
+static void add_way(struct sbuf *b, struct arena *a, const struct route_target *t, struct str path)
+{
+    const struct http_target target = { .path = path };
+    bool takes_off = t->strip_prefix || t->rewrite.p;
+    if (t->redirect.to.p) {
+        struct str prefix = t->redirect.keep_path ? t->prefix : STR_NONE;
+        struct str to = http_redirect_location(a, t->redirect.to, &target, prefix);
+        sbuf_addf(b, "The answer is a redirect (%d) to %.*s\n", t->redirect.status, STR_FMT(to));
+    } else if (takes_off) {
+        struct str there = http_rewrite_path(a, path, t->prefix, t->rewrite.p ? t->rewrite : STR("/"));
+        sbuf_addf(b, "The backend is asked for %.*s\n", STR_FMT(there));
+    }
+}
+
 static void add_decision(struct sbuf *b, struct arena *a, const struct config *c, const struct question *q,
                          const struct decision *d)
 {
@@ -137,6 +153,7 @@ static void add_decision(struct sbuf *b, struct arena *a, const struct config *c
         sbuf_addf(b, "No route of %.*s begins with this path.\n", STR_FMT(q->host));
     struct str text = decision_explain(a, d);
     sbuf_addf(b, "%.*s\n", STR_FMT(text));
+    if (d->verdict == VERDICT_ALLOW) add_way(b, a, d->route->target, q->path);
 }
 
 struct str explain(struct arena *a, const struct config *c, const struct explain_request *r,

@@ -26,6 +26,9 @@ static const char yaml[] =
     "  - { host: status.example.com, path: /app, backends: [ \"http://10.0.0.5\" ], policy: public }\n"
     "  - { host: login.example.com, path: /docs, backends: [ \"http://10.0.0.5\" ], policy: staff }\n"
     "  - { host: login.example.com, path: /office, backends: [ \"http://10.0.0.5\" ], policy: office }\n"
+    "  - { host: login.example.com, path: /old, redirect: { to: /new, status: 308 }, policy: public }\n"
+    "  - { host: login.example.com, path: /new, rewrite: /app, backends: [ \"http://10.0.0.5\" ], policy: "
+    "public }\n"
     "policies:\n"
     "  staff:\n"
     "    - deny: { methods: [ DELETE ], paths: [ /keep ] }\n"
@@ -84,14 +87,14 @@ static void test_explain_names_route_rule_and_lines(void **state)
     assert_explained(
         &r, VERDICT_ALLOW,
         "GET https://wiki.example.com/a for bob@example.com from provider other, groups x, staff\n"
-        "Route wiki.example.com/ (line 8), policy staff, rule 2 (line 15): allowed. A rule allows "
+        "Route wiki.example.com/ (line 8), policy staff, rule 2 (line 17): allowed. A rule allows "
         "access. [policy.allow_rule]\n");
     r.groups = NULL;
     assert_explained(
         &r, VERDICT_DENY,
         "GET https://wiki.example.com/a for bob@example.com from provider other, groups not known "
         "(--groups names them)\n"
-        "Route wiki.example.com/ (line 8), policy staff, rule 2 (line 15): denied. A rule asks for groups, "
+        "Route wiki.example.com/ (line 8), policy staff, rule 2 (line 17): denied. A rule asks for groups, "
         "and the sign-in service did not say which groups the account has. [policy.groups_unknown] The "
         "route asks for: group staff and department it; a listed e-mail address.\n");
     r.groups = "x, staff";
@@ -106,7 +109,7 @@ static void test_explain_names_route_rule_and_lines(void **state)
     assert_explained(
         &r, VERDICT_DENY,
         "DELETE https://wiki.example.com/keep/x for bob@example.com from provider other, groups x, staff\n"
-        "Route wiki.example.com/ (line 8), policy staff, rule 1 (line 14): denied. A rule refuses access. "
+        "Route wiki.example.com/ (line 8), policy staff, rule 1 (line 16): denied. A rule refuses access. "
         "[policy.deny_rule] The route asks for: group staff and department it; a listed e-mail address.\n");
 }
 
@@ -117,7 +120,7 @@ static void test_explain_without_login_and_with_the_wrong_one(void **state)
     assert_explained(
         &r, VERDICT_LOGIN,
         "GET https://wiki.example.com/ for a visitor who is not logged in\n"
-        "Route wiki.example.com/ (line 8), policy staff, rule 2 (line 15): a login is needed. A sign-in is "
+        "Route wiki.example.com/ (line 8), policy staff, rule 2 (line 17): a login is needed. A sign-in is "
         "needed here. [policy.not_logged_in] The route asks for: group staff and department it; a listed "
         "e-mail address.\n");
     r.user = "ann@example.com";
@@ -126,7 +129,7 @@ static void test_explain_without_login_and_with_the_wrong_one(void **state)
     assert_explained(
         &r, VERDICT_LOGIN,
         "GET https://wiki.example.com/ for ann@example.com from provider corp, groups none\n"
-        "Route wiki.example.com/ (line 8), policy staff, rule 2 (line 15): a login is needed. The account "
+        "Route wiki.example.com/ (line 8), policy staff, rule 2 (line 17): a login is needed. The account "
         "comes from a sign-in service that does not count here. [policy.provider] The route asks for: "
         "group staff and department it; a listed e-mail address.\n");
 }
@@ -158,7 +161,7 @@ static void test_explain_takes_an_address(void **state)
         &r, VERDICT_DENY,
         "GET https://login.example.com/office for a visitor who is not logged in, address not "
         "known (--address names it)\n"
-        "Route login.example.com/office (line 11), policy office, rule 1 (line 18): denied. A rule "
+        "Route login.example.com/office (line 11), policy office, rule 1 (line 20): denied. A rule "
         "asks for the address of the request, which is not known. [policy.address_unknown] The "
         "route asks for: nothing (from a listed address).\n");
     r.address = "10.1.2.3";
@@ -166,10 +169,29 @@ static void test_explain_takes_an_address(void **state)
         &r, VERDICT_ALLOW,
         "GET https://login.example.com/office for a visitor who is not logged in, address "
         "10.1.2.3\n"
-        "Route login.example.com/office (line 11), policy office, rule 1 (line 18): allowed. This "
+        "Route login.example.com/office (line 11), policy office, rule 1 (line 20): allowed. This "
         "page is open to everyone. [policy.public]\n");
     r.address = "10.1.2";
     assert_senseless(&r, "10.1.2 is not an IP address");
+}
+
+static void test_explain_says_where_requests_go(void **state)
+{
+    (void)state;
+    struct explain_request r = { .method = "GET", .url = "https://login.example.com/old/a" };
+    assert_explained(
+        &r, VERDICT_ALLOW,
+        "GET https://login.example.com/old/a for a visitor who is not logged in\n"
+        "Route login.example.com/old (line 12), policy public, rule 1: allowed. This page is open "
+        "to everyone. [policy.public]\n"
+        "The answer is a redirect (308) to /new/a\n");
+    r.url = "https://login.example.com/new/a";
+    assert_explained(
+        &r, VERDICT_ALLOW,
+        "GET https://login.example.com/new/a for a visitor who is not logged in\n"
+        "Route login.example.com/new (line 13), policy public, rule 1: allowed. This page is open "
+        "to everyone. [policy.public]\n"
+        "The backend is asked for /app/a\n");
 }
 
 static void test_explain_refuses_nonsense(void **state)
@@ -261,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_explain_without_login_and_with_the_wrong_one),
         cmocka_unit_test(test_explain_without_a_route),
         cmocka_unit_test(test_explain_takes_an_address),
+        cmocka_unit_test(test_explain_says_where_requests_go),
         cmocka_unit_test(test_explain_refuses_nonsense),
         cmocka_unit_test(test_error_lines),
         cmocka_unit_test(test_arguments),
