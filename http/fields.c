@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "http/head.h"
+#include "http/parse.h"
 
 static const struct {
     struct str name;
@@ -14,21 +14,12 @@ enum { NAME_MAX_BYTES = 40 };
     _Static_assert(sizeof name - 1 <= NAME_MAX_BYTES, "raise NAME_MAX_BYTES: " name);
 #include "http/fields.def"
 
-// Ignoring case. From the end, since names that begin alike (X-Forwarded-...) differ there. 0x20 is the case
-// bit of letters; that it also merges '-' with CR and '_' with DEL does not matter, as these are in no name.
-static inline __attribute__((always_inline)) bool same(const char *p, const char *name, size_t n)
-{
-    for (size_t i = n; i-- > 0;)
-        if ((p[i] | 0x20) != (name[i] | 0x20)) return false;
-    return true;
-}
-
 // `n` is a constant wherever this is called, so the compiler keeps the comparisons with names of that length
 // only.
 static inline __attribute__((always_inline)) enum field_id match(const char *p, size_t n)
 {
 #define FIELD(id, name, flag)                                                                                \
-    if (n > 0 && n == sizeof name - 1 && same(p, name, n)) return id;
+    if (n > 0 && n == sizeof name - 1 && http_same(p, name, n)) return id;
 #include "http/fields.def"
     return FIELD_OTHER;
 }
@@ -49,10 +40,22 @@ static enum field_id find(const char *p, size_t n)
     }
 }
 
+// Most names begin with a letter that no prefix begins with.
+static bool may_have_prefix(char first)
+{
+    const unsigned firsts = 0
+#define PREFIX(beginning, id) | 1u << ((beginning[0] | 0x20) - 'a')
+#include "http/fields.def"
+        ;
+    unsigned letter = (unsigned)((first | 0x20) - 'a');
+    return letter < 26 && (firsts >> letter & 1) != 0;
+}
+
 static enum field_id find_prefix(struct str name)
 {
+    if (name.n == 0 || !may_have_prefix(name.p[0])) return FIELD_OTHER;
 #define PREFIX(beginning, id)                                                                                \
-    if (name.n >= sizeof beginning - 1 && same(name.p, beginning, sizeof beginning - 1)) return id;
+    if (name.n >= sizeof beginning - 1 && http_same(name.p, beginning, sizeof beginning - 1)) return id;
 #include "http/fields.def"
     return FIELD_OTHER;
 }

@@ -4,6 +4,8 @@
 // other bound.
 #pragma once
 
+#include <string.h>
+
 #include "http/head.h"
 
 // Byte classes (RFC 9110 section 5.6.2 and 5.5, RFC 3986 section 3.2.2).
@@ -19,6 +21,37 @@ static inline bool http_byte_is(char c, int class)
 {
     return http_byte_class[(unsigned char)c] & class;
 }
+
+// Eight, four or one byte with the case bit of letters set.
+static inline uint64_t http_fold8(const char *p)
+{
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+    return w | 0x2020202020202020u;
+}
+static inline uint32_t http_fold4(const char *p)
+{
+    uint32_t w;
+    memcpy(&w, p, sizeof w);
+    return w | 0x20202020u;
+}
+
+// Whether p[0..n) is `word`, which has letters, digits and '-' only, ignoring case; n is a constant wherever
+// this is called, so that this becomes a few comparisons of whole registers. The last bytes come first: names
+// that begin alike (X-Forwarded-...) differ there. That 0x20 also merges '-' with CR, and digits with
+// controls, does not matter, as these are in no token and no value.
+static inline __attribute__((always_inline)) bool http_same(const char *p, const char *word, size_t n)
+{
+    size_t i = n;
+    for (; i >= 8; i -= 8)
+        if (http_fold8(p + i - 8) != http_fold8(word + i - 8)) return false;
+    if (n >= 8) return i == 0 || http_fold8(p) == http_fold8(word);
+    if (n >= 4) return http_fold4(p + n - 4) == http_fold4(word + n - 4) && http_fold4(p) == http_fold4(word);
+    for (; i > 0; i--)
+        if ((p[i - 1] | 0x20) != (word[i - 1] | 0x20)) return false;
+    return true;
+}
+#define HTTP_IS(s, word) ((s).n == sizeof word - 1 && http_same((s).p, word, sizeof word - 1))
 
 struct scan {
     const char *p, *end;

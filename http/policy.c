@@ -16,7 +16,7 @@ static void remove_nominated(struct http_fields *f, struct str options)
     struct str option;
     while (str_cut(&options, ',', &option)) {
         option = str_trim(option);
-        if (str_eq_nocase(option, STR("close")) || str_eq_nocase(option, STR("keep-alive"))) continue;
+        if (HTTP_IS(option, "close") || HTTP_IS(option, "keep-alive")) continue;
         for (size_t i = 0; i < f->n; i++)
             if (may_be_nominated(f->v[i].id) && str_eq_nocase(f->v[i].name, option)) f->v[i].removed = true;
     }

@@ -115,6 +115,24 @@ static void test_identity_names(void **state)
         if (!(http_field_flags(http_field_id(str_c(names[i]))) & FLAG_IDENTITY)) fail_msg("%s", names[i]);
 }
 
+// Names are compared by whole registers: each byte must count, in any case of its letters.
+static void test_every_byte_of_a_name_counts(void **state)
+{
+    (void)state;
+    for (enum field_id id = FIELD_OTHER + 1; id < FIELD_COUNT; id++) {
+        struct str name = http_field_name(id);
+        char copy[64];
+        for (size_t i = 0; i < name.n; i++) {
+            memcpy(copy, name.p, name.n);
+            copy[i] = ascii_is_alnum(copy[i]) && (unsigned char)copy[i] > '9' ? copy[i] ^ 0x20 : copy[i];
+            if (http_field_id((struct str){ copy, name.n }) != id) fail_msg("%.*s", (int)name.n, copy);
+            copy[i] = name.p[i] == 'q' ? 'z' : 'q';
+            if (http_field_id((struct str){ copy, name.n }) == id) fail_msg("%.*s", (int)name.n, copy);
+        }
+        if (name.n && http_field_id(str_take(name, name.n - 1)) == id) fail_msg("%.*s", STR_FMT(name));
+    }
+}
+
 static void test_names_that_stay(void **state)
 {
     (void)state;
@@ -190,6 +208,7 @@ int main(void)
         cmocka_unit_test(test_every_name_is_found_in_any_case),
         cmocka_unit_test(test_underscores_count_as_dashes_in_identity_names_only),
         cmocka_unit_test(test_identity_names),
+        cmocka_unit_test(test_every_byte_of_a_name_counts),
         cmocka_unit_test(test_names_that_stay),
         cmocka_unit_test(test_long_names_are_safe),
         cmocka_unit_test(test_list),
