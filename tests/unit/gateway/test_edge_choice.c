@@ -443,6 +443,65 @@ static void test_no_queue(void **state)
     close(b);
 }
 
+// Runs on the worker's thread: whatever arrives now is read in one and the same round.
+static void hold_the_loop(struct worker *w)
+{
+    (void)w;
+    usleep(300 * 1000);
+}
+
+static void *hold(void *arg)
+{
+    edge_on_thread(arg, hold_the_loop);
+    return NULL;
+}
+
+// The connection becomes free and a new request comes in the same round, before whoever waits could be told.
+static void test_nobody_overtakes(void **state)
+{
+    struct edge *e = *state;
+    struct client first, waiting, late;
+    pthread_t t;
+    int b = ask(e, &first, GET_PATH("queue", "/first"), a_fd);
+    client_open(e, &waiting);
+    client_send(&waiting, GET_PATH("queue", "/waiting"));
+    client_open(e, &late);
+    usleep(100 * 1000);
+    pthread_create(&t, NULL, hold, e);
+    usleep(100 * 1000);
+    backend_send(b, OK_EMPTY);
+    usleep(50 * 1000);
+    client_send(&late, GET_PATH("queue", "/late"));
+    pthread_join(t, NULL);
+    assert_non_null(strstr(backend_await(b, "\r\n\r\n"), "GET /waiting "));
+    backend_send(b, OK_EMPTY);
+    assert_non_null(strstr(backend_await(b, "\r\n\r\n"), "GET /late "));
+    client_close(&first);
+    client_close(&waiting);
+    answer(&late, b);
+}
+
+// While the last request is finished, connections that nobody uses are not held.
+static void test_a_drained_worker_keeps_no_connection(void **state)
+{
+    struct edge *e = *state;
+    struct client c, slow;
+    int idle = ask(e, &c, GET("unix"), a_fd);
+    backend_send(idle, OK_EMPTY);
+    client_expect(&c, "HTTP/1.1 200");
+    int busy = ask(e, &slow, GET("queue"), a_fd);
+    edge_drain(e);
+    assert_true(backend_is_closed(idle));
+    assert_false(edge_ended(e, 100));
+    backend_send(busy, OK_EMPTY);
+    client_expect(&slow, "HTTP/1.1 200");
+    assert_true(backend_is_closed(busy));
+    client_close(&c);
+    client_close(&slow);
+    close(idle);
+    close(busy);
+}
+
 #define T(f) cmocka_unit_test_setup(f, edge_test_begin)
 
 int main(void)
@@ -462,6 +521,8 @@ int main(void)
         T(test_a_full_queue),
         T(test_waiting_has_an_end),
         T(test_no_queue),
+        T(test_nobody_overtakes),
+        T(test_a_drained_worker_keeps_no_connection), // the last one
     };
     return cmocka_run_group_tests_name("edge: choice of backends", tests, setup, teardown);
 }
