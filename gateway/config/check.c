@@ -6,6 +6,8 @@
 #include "base/url.h"
 #include "gateway/config/parse.h"
 
+enum { HTTPS_PORT = 443 };
+
 static const struct yaml_node *member(struct loader *l, const char *list, size_t index)
 {
     const struct yaml_node *node = yaml_get(l->root, list);
@@ -41,9 +43,11 @@ static void check_listener(struct loader *l, const struct yaml_node *node, const
     if (x->tls && x->redirect_to_https)
         config_error_key(l, yaml_get(node, "redirect_to_https"),
                          "a listener with tls has nothing to redirect");
-    if (!x->tls && !x->redirect_to_https)
-        config_error_key(l, node,
-                         "plain HTTP would carry sessions in the open: add tls, or redirect_to_https: true");
+    if (!x->tls && !x->redirect_to_https && c->trusted_proxies.n == 0)
+        config_error_key(
+            l, node,
+            "plain HTTP would carry sessions in the open: add tls, or redirect_to_https: true, or "
+            "trusted_proxies when one of them ends TLS in front of it");
     for (const struct listener *y = c->listeners; y < x; y++)
         if (x->port && x->port == y->port && str_eq(x->host, y->host))
             config_error_at(l, yaml_get(node, "address"), "this address is listened on twice");
@@ -62,20 +66,22 @@ static void check_listeners(struct loader *l)
     struct config *c = &l->draft->config;
     const struct yaml_node *list = yaml_get(l->root, "listen");
     if (!list || list->kind != YAML_LIST) return;
-    const struct listener *first_tls = NULL;
+    const struct listener *first_tls = NULL, *first_plain = NULL;
     for (size_t i = 0; i < c->nlisteners; i++) {
         const struct yaml_node *node = member(l, "listen", i);
         if (node && node->kind == YAML_MAP) {
             check_listener(l, node, &c->listeners[i]);
             check_proxy_protocol(l, node, &c->listeners[i]);
         }
-        if (c->listeners[i].tls && !first_tls) first_tls = &c->listeners[i];
+        const struct listener *x = &c->listeners[i];
+        if (x->tls && !first_tls) first_tls = x;
+        if (!x->tls && !x->redirect_to_https && !first_plain) first_plain = x;
     }
-    if (!first_tls)
+    if (!first_tls && !first_plain)
         config_error_key(l, list,
                          "no listener has tls, so no route can be reached: logins and sessions need HTTPS");
     else if (!c->public_port)
-        c->public_port = first_tls->port;
+        c->public_port = first_tls ? first_tls->port : HTTPS_PORT; // of the proxy that ends TLS
 }
 
 // --- routes
