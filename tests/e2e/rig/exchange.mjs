@@ -7,10 +7,10 @@ import { until } from './world.mjs';
 
 const sessions = new Map(); // origin -> HTTP/2 connection
 
-// A connection that is closed with closeSessions.
+// Node itself would refuse streams with ENHANCE_YOUR_CALM above 10 MiB of unsent data.
 export function h2Session(url, options = {}) {
   const u = new URL(url);
-  const session = http2.connect(u.origin, { host: '127.0.0.1', servername: u.hostname, rejectUnauthorized: false, lookup: (name, o, f) => (o.all ? f(null, [{ address: '127.0.0.1', family: 4 }]) : f(null, '127.0.0.1', 4)), ...options });
+  const session = http2.connect(u.origin, { host: '127.0.0.1', servername: u.hostname, rejectUnauthorized: false, maxSessionMemory: 1000, lookup: (name, o, f) => (o.all ? f(null, [{ address: '127.0.0.1', family: 4 }]) : f(null, '127.0.0.1', 4)), ...options });
   session.on('error', () => {});
   return session;
 }
