@@ -58,12 +58,12 @@ function readH2load(text, log, protocol) {
 export async function h2load(world, system, path, { connections = 32, streams = 1, seconds, total, rps, body, protocol = 'h2' }) {
   const file = world.path('h2load.log');
   rmSync(file, { force: true });
-  const args = ['-t', 1, '-c', connections, '-m', streams, ...(total ? ['-n', total] : ['-D', seconds]), '-T', '30s', '-N', '30s', '--log-file', file,
+  const args = ['-t', 1, '-c', connections, '-m', streams, ...(total ? ['-n', total] : ['-D', seconds]), '-T', '600s', '-N', '60s', '--log-file', file,
     '--connect-to', `127.0.0.1:${system.port}`];
   if (protocol === 'h1') args.push('--h1');
   if (rps) args.push('--rps', rps);
   if (body) args.push('-d', body);
   if (system.cookie) args.push('-H', `cookie: ${system.cookie}`);
-  const text = await world.tool('h2load', [...args, `https://${system.host}:${system.port}${path}`].map(String), { ms: (seconds ?? 60) * 1000 + 60000 });
+  const text = await world.tool('h2load', [...args, `https://${system.host}:${system.port}${path}`].map(String), { ms: (seconds ?? 240) * 1000 + 60000 });
   return readH2load(text, readFileSync(file, 'utf8'), protocol);
 }

@@ -38,23 +38,36 @@ async function compare(stage, report, list, title, { n, upload, load }) {
   report.endOfBars();
 }
 
-// curl with one body of 1 GiB; the memory of the system before, at its highest, and after.
-async function stream(stage, system, protocol, upload, file) {
+// Seconds for one body of 1 GiB, checked to be whole.
+async function curl(stage, system, upload, file) {
   const url = `https://${system.host}:${system.port}${upload ? '/upload' : '/1g'}`;
+  const args = ['-sS', '-k', '--fail', '--http1.1', '--resolve', `${system.host}:${system.port}:127.0.0.1`, '-H', `Cookie: ${system.cookie ?? ''}`,
+    '-H', 'Expect:', '-w', '%{http_code} %{size_download} %{size_upload} %{time_total}', '-o', '/dev/null', ...(upload ? ['-X', 'POST', '-T', file] : []), url];
+  const [status, down, up, seconds] = (await stage.world.tool('curl', args, { ms: 300000 })).split(' ');
+  if (status !== '200' || Number(upload ? up : down) !== HUGE) throw new Error(`${system.label}: the stream of 1 GiB was not whole: ${status}, ${down} down, ${up} up`);
+  return Number(seconds);
+}
+
+// h2load for HTTP/2: what curl 7.88 uploads over it is held up by curl itself.
+async function h2stream(stage, system, upload, file) {
+  const received = await stage.backend.received();
+  const run = await h2load(stage.world, system, upload ? '/upload' : '/1g', { connections: 1, total: 1, ...(upload && { body: file }) });
+  const bytes = upload ? await stage.backend.received() - received : run.bytes;
+  if (bytes < HUGE) throw new Error(`${system.label}: the stream of 1 GiB was not whole: ${bytes}`);
+  return run.seconds;
+}
+
+// The memory of the system before, at its highest, and after.
+async function stream(stage, system, transfer) {
   const base = rss(system.pid);
   const exact = resetPeak(system.pid);
   let peak = base;
   let busy = true;
   const watch = (async () => { while (busy) { peak = Math.max(peak, rss(system.pid)); await sleep(50); } })();
-  const args = ['-sS', '-k', '--fail', `--${protocol}`, '--resolve', `${system.host}:${system.port}:127.0.0.1`, '-H', `Cookie: ${system.cookie ?? ''}`,
-    '-H', 'Expect:', '-w', '%{http_code} %{http_version} %{size_download} %{size_upload} %{time_total}', '-o', '/dev/null', ...(upload ? ['-X', 'POST', '-T', file] : []), url];
-  const [status, version, down, up, seconds] = (await stage.world.tool('curl', args, { ms: 180000 })).split(' ');
-  busy = false;
+  const seconds = await transfer().finally(() => { busy = false; });
   await watch;
-  if (status !== '200' || Number(upload ? up : down) !== HUGE) throw new Error(`${system.label}: the stream of 1 GiB was not whole: ${status}, ${down} down, ${up} up`);
-  if ((version === '2') !== (protocol === 'http2')) throw new Error(`${system.label}: HTTP/${version} instead of ${protocol}`);
   if (exact) peak = peakRss(system.pid);
-  return { base, peak, after: rss(system.pid), speed: HUGE / MIB / Number(seconds), exact };
+  return { base, peak, after: rss(system.pid), speed: HUGE / MIB / seconds };
 }
 
 // Buffers that earlier loads left behind would hide what a stream adds. The session outlives it.
@@ -71,17 +84,17 @@ async function streams(stage, report, list, protocols) {
   const rows = [];
   const bars = [];
   await restart(stage, list.find((s) => s.login));
-  for (const [protocol, name] of protocols) {
+  for (const [name, transfer] of protocols) {
     for (const upload of [false, true]) {
       for (const s of list) {
         progress(`1 GiB ${upload ? 'upload' : 'download'}, ${name}, ${s.label}`);
-        const r = await stream(stage, s, protocol, upload, file);
+        const r = await stream(stage, s, () => transfer(stage, s, upload, file));
         rows.push([`${s.label}, ${name} ${upload ? 'upload' : 'download'}`, mib(r.base), mib(r.peak), mib(r.after), fixed(r.speed, 0)]);
         if (s.login) bars.push([`1 GiB ${upload ? 'upload' : 'download'}, ${name}: added to resident memory at its highest`, (r.peak - r.base) / MIB]);
       }
     }
   }
-  report.line('One stream of 1 GiB (curl) each, after a new start of Sallyport; resident memory of the system:');
+  report.line('One stream of 1 GiB each (curl for HTTP/1.1, h2load for HTTP/2), after a new start of Sallyport; resident memory of the system:');
   report.table(['', 'before MiB', 'highest MiB', 'after MiB', 'MiB/s'], rows);
   for (const [text, figure] of bars) report.bar(text, figure, 'most', 5, ' MiB');
   report.endOfBars();
@@ -104,5 +117,5 @@ export async function transfers(stage, report, { quick }) {
     report.unmeasured('Transfers over HTTP/2', 'this build of Sallyport does not negotiate h2');
     report.endOfBars();
   }
-  await streams(stage, report, list, [['http1.1', 'HTTP/1.1'], ...(h2 ? [['http2', 'HTTP/2']] : [])]);
+  await streams(stage, report, list, [['HTTP/1.1', curl], ...(h2 ? [['HTTP/2', h2stream]] : [])]);
 }
