@@ -61,7 +61,7 @@ static void test_paths_to_backends(void **state)
 static void test_forwarded_paths_are_canonical(void **state)
 {
     (void)state;
-    static const char *const paths[] = { "/", "/p", "/p/", "/p/a", "/p/a/b/", "/p/%20", "/p/a%3Fb" };
+    static const char *const paths[] = { "/", "/p", "/p/", "/p/a", "/p/a/b/", "/p/a%20", "/p/a%3Fb" };
     static const char *const prefixes[] = { "/", "/p" };
     static const char *const replacements[] = { "/", "/app", "/app/v%20" };
     for (size_t i = 0; i < 7 * 2 * 3; i++) {
