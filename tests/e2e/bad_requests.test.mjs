@@ -184,6 +184,13 @@ describe('bad requests', () => {
     }
   });
 
+  it('OPTIONS for the whole server reaches no application', async () => {
+    const seen = stage.backend.seen.length;
+    const { text } = await send('OPTIONS * HTTP/1.1\r\nHost: %H\r\nConnection: close\r\n\r\n');
+    assert.equal(statusOf(text), 404);
+    assert.equal(stage.backend.seen.length, seen);
+  });
+
   it('nothing is read behind the last request of a connection', async () => {
     for (const head of ['GET /echo HTTP/1.1\r\nHost: %H\r\nConnection: close\r\n\r\n', 'GET /echo HTTP/1.0\r\nHost: %H\r\n\r\n',
       'GET /echo HTTP/1.1\r\nHost: %H\r\nConnection: keep-alive, close\r\n\r\n', 'GET /echo HTTP/1.1\r\nHost: %H\r\nConnection: keep-alive\r\nConnection: CLOSE\r\n\r\n',
