@@ -97,9 +97,24 @@ static bool begin_field(struct log_line *l, const char *key, size_t need)
     return true;
 }
 
+// The bytes that a JSON string has as they are, at the beginning of s.
+static size_t plain_bytes(struct str s)
+{
+    size_t n = 0;
+    while (n < s.n && s.p[n] >= 0x20 && s.p[n] < 0x7F && s.p[n] != '"' && s.p[n] != '\\') n++;
+    return n;
+}
+
 void log_str(struct log_line *l, const char *key, struct str value)
 {
     if (l->off || !value.p) return;
+    if (value.n <= LOG_VALUE_BYTES && plain_bytes(value) == value.n) { // nearly always
+        if (!begin_field(l, key, value.n + 2)) return;
+        put(l, "\"", 1);
+        put(l, value.p, value.n);
+        put(l, "\"", 1);
+        return;
+    }
     struct str cut = cut_value(value);
     bool text = str_is_utf8(cut, false);
     if (!begin_field(l, key, escaped_bytes(cut, text) + sizeof "\"...\"")) return;
@@ -117,8 +132,9 @@ void log_c(struct log_line *l, const char *key, const char *value)
 void log_int(struct log_line *l, const char *key, int64_t value)
 {
     if (!begin_field(l, key, 24)) return;
-    char text[24];
-    put(l, text, (size_t)snprintf(text, sizeof text, "%lld", (long long)value));
+    char text[STR_INT_BYTES];
+    struct str digits = str_of_int(value, text);
+    put(l, digits.p, digits.n);
 }
 
 void log_bool(struct log_line *l, const char *key, bool value)
@@ -161,6 +177,7 @@ void log_begin(struct log_line *l, enum log_level level, const char *event)
 {
     l->n = 0;
     l->off = level < logger.level;
+    l->urgent = level >= LOG_WARN;
     put(l, "{", 1);
     put_time(l);
     log_c(l, "level", level_names[level]);
@@ -168,14 +185,45 @@ void log_begin(struct log_line *l, enum log_level level, const char *event)
     if (logger.process[0]) log_c(l, "process", logger.process);
 }
 
+// A full or closed log must not stop the service.
+static void write_out(const char *p, size_t n)
+{
+    ssize_t done = write(logger.fd, p, n);
+    (void)done;
+}
+
+static _Thread_local struct {
+    bool on;
+    size_t n;
+    char lines[LOG_LINE_BYTES]; // PIPE_BUF: as much as a pipe takes without mixing it with others' lines
+} held;
+
+void log_hold(bool on)
+{
+    if (!on) log_flush();
+    held.on = on;
+}
+
+void log_flush(void)
+{
+    if (held.n) write_out(held.lines, held.n);
+    held.n = 0;
+}
+
 void log_end(struct log_line *l)
 {
     if (l->off) return;
     l->buf[l->n++] = '}';
     l->buf[l->n++] = '\n';
-    ssize_t done = write(logger.fd, l->buf, l->n); // a full or closed log must not stop the service
-    (void)done;
     l->off = true;
+    if (held.n + l->n > sizeof held.lines) log_flush();
+    if (!held.on) {
+        write_out(l->buf, l->n);
+        return;
+    }
+    memcpy(held.lines + held.n, l->buf, l->n);
+    held.n += l->n;
+    if (l->urgent) log_flush();
 }
 
 void log_message(enum log_level level, const char *event, const char *fmt, ...)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One JSON object per line on stderr, one line per event, written with one write(2). Field names are fixed:
+// One JSON object per line on stderr, one line per event, lines written whole. Field names are fixed:
 // time, level, event, then those of docs/logging.md. Values are escaped and cut; a line never exceeds
 // LOG_LINE_BYTES. A `struct secret` cannot be given to any of these functions: secrets are masked by
 // construction.
@@ -14,7 +14,8 @@ enum { LOG_LINE_BYTES = 4096, LOG_VALUE_BYTES = 512 };
 struct log_line {
     char buf[LOG_LINE_BYTES];
     size_t n;
-    bool off; // below the threshold: nothing is composed
+    bool off;    // below the threshold: nothing is composed
+    bool urgent; // not held back
 };
 
 // Lines below `level` are dropped. `process` ("gateway", "verifier") becomes a field. Call once per process.
@@ -35,5 +36,9 @@ void log_end(struct log_line *l);
 void log_message(enum log_level level, const char *event, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void log_failure(enum log_level level, const char *event, const struct err *err);
+// For threads that write many lines: from now on those of this thread are held back, a few at a time and
+// never warnings and errors, until log_flush. `false` writes what is held and ends it.
+void log_hold(bool on);
+void log_flush(void);
 // Redirects lines (default: file descriptor 2). For tests.
 void log_to_fd(int fd);

@@ -151,3 +151,15 @@ bool str_is_utf8(struct str s, bool printable)
     }
     return true;
 }
+
+struct str str_of_int(int64_t v, char buf[STR_INT_BYTES])
+{
+    uint64_t rest = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    char *end = buf + STR_INT_BYTES, *p = end;
+    do {
+        *--p = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (v < 0) *--p = '-';
+    return (struct str){ p, (size_t)(end - p) };
+}

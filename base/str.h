@@ -57,5 +57,8 @@ int str_cmp(struct str a, struct str b);
 bool strlist_has(struct strlist l, struct str s);
 // Valid UTF-8 (RFC 3629) without control characters (C0, DEL, C1) when `printable`.
 bool str_is_utf8(struct str s, bool printable);
+// Decimal digits of v, in buf. For where printf would cost more than the rest.
+enum { STR_INT_BYTES = 21 };
+struct str str_of_int(int64_t v, char buf[STR_INT_BYTES]);
 char ascii_lower(char c);
 bool ascii_is_alnum(char c);

@@ -61,7 +61,7 @@ void buffer_compact(struct buffer *b)
     b->start = 0;
 }
 
-bool buffer_append(struct buffer *b, struct str s)
+bool buffer_append_slowly(struct buffer *b, struct str s)
 {
     if (!buffer_take(b)) return false;
     if (s.n > buffer_room(b)) buffer_compact(b);

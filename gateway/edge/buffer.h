@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "base/str.h"
 
@@ -43,4 +44,11 @@ void buffer_consume(struct buffer *b, size_t n);
 // Moves what is there to the front.
 void buffer_compact(struct buffer *b);
 // Appends all of s; false (and nothing appended) when it does not fit or memory is short.
-bool buffer_append(struct buffer *b, struct str s);
+bool buffer_append_slowly(struct buffer *b, struct str s);
+static inline bool buffer_append(struct buffer *b, struct str s)
+{
+    if (!b->p || s.n > buffer_room(b)) return buffer_append_slowly(b, s);
+    if (s.n) memcpy(b->p + b->end, s.p, s.n);
+    b->end += s.n;
+    return true;
+}

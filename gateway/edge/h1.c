@@ -2,7 +2,6 @@
 #include "gateway/edge/h1.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -103,17 +102,19 @@ static bool put_fields(struct conn *c, const struct http_fields *f)
 
 static bool put_status_line(struct conn *c, int status)
 {
-    char line[64];
-    int n = snprintf(line, sizeof line, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
-    return put(c, (struct str){ line, (size_t)n });
+    char digits[STR_INT_BYTES];
+    return put(c, STR("HTTP/1.1 ")) && put(c, str_of_int(status, digits)) && put(c, STR(" ")) &&
+           put(c, str_c(http_status_text(status))) && put(c, STR("\r\n"));
 }
 
 static bool put_framing(struct conn *c, const struct exchange *x)
 {
-    char line[48];
-    int n = snprintf(line, sizeof line, "Content-Length: %lld\r\n", (long long)x->length);
+    char digits[STR_INT_BYTES];
     // HEAD and 304 keep the length that a GET would have had (RFC 9110 section 8.6); 204 has none.
-    if (x->length >= 0 && x->status != 204 && !put(c, (struct str){ line, (size_t)n })) return false;
+    bool length = x->length >= 0 && x->status != 204;
+    if (length &&
+        (!put(c, STR("Content-Length: ")) || !put(c, str_of_int(x->length, digits)) || !put(c, STR("\r\n"))))
+        return false;
     return !c->h1.send_chunked || put(c, STR("Transfer-Encoding: chunked\r\n"));
 }
 

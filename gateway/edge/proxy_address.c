@@ -17,6 +17,7 @@ static struct str backend_prefix(const struct route_target *t)
 struct str proxy_public_host(struct exchange *x)
 {
     bool v6 = str_find(x->host, ':') < x->host.n;
+    if (!v6 && !x->port) return x->host;
     struct str bare = arena_printf(x->arena, "%s%.*s%s", v6 ? "[" : "", STR_FMT(x->host), v6 ? "]" : "");
     return x->port ? arena_printf(x->arena, "%.*s:%u", STR_FMT(bare), x->port) : bare;
 }

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include <stdio.h>
-
 #include "gateway/edge/proxy.h"
 #include "http/policy.h"
 
@@ -49,9 +47,9 @@ static bool put_prefix(struct exchange *x, struct upstream *u)
 static bool put_trace(struct exchange *x, struct upstream *u)
 {
     if (http_fields_get(&x->req.fields, FIELD_TRACEPARENT)) return true;
-    struct str trace =
-        arena_printf(x->arena, "00-%s-%.16s-00", x->request_id, x->request_id + 16); // W3C Trace Context
-    return trace.p && put_field(u, "traceparent", trace);
+    const struct str trace = { x->request_id, 32 }, span = { x->request_id + 16, 16 }; // W3C Trace Context
+    return put(u, STR("traceparent: 00-")) && put(u, trace) && put(u, STR("-")) && put(u, span) &&
+           put(u, STR("-00\r\n"));
 }
 
 // RFC 9110 section 7.8
@@ -63,11 +61,10 @@ static bool put_upgrade(struct exchange *x, struct upstream *u)
 
 static bool put_framing(struct exchange *x, struct upstream *u)
 {
-    char length[24];
+    char length[STR_INT_BYTES];
     if (x->req.chunked) return put_field(u, "Transfer-Encoding", STR("chunked"));
     if (x->req.content_length < 0) return true;
-    int n = snprintf(length, sizeof length, "%lld", (long long)x->req.content_length);
-    return put_field(u, "Content-Length", (struct str){ length, (size_t)n });
+    return put_field(u, "Content-Length", str_of_int(x->req.content_length, length));
 }
 
 bool proxy_request_head(struct exchange *x, struct upstream *u)

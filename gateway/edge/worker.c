@@ -178,12 +178,15 @@ void worker_done(struct worker *w)
 static void after_round(struct loop *l)
 {
     h2_worker_flush(container_of(l, struct worker, loop)->h2);
+    log_flush();
 }
 
 static void *worker_main(void *arg)
 {
     struct worker *w = arg;
+    log_hold(true); // until the end of each round
     loop_run(&w->loop, after_round);
+    log_hold(false);
     return NULL;
 }
 

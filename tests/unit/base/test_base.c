@@ -224,9 +224,21 @@ static void test_forms(void **state)
     arena_free(a);
 }
 
+static void test_int_as_text(void **state)
+{
+    (void)state;
+    char buf[STR_INT_BYTES];
+    assert_true(str_eq_c(str_of_int(0, buf), "0"));
+    assert_true(str_eq_c(str_of_int(-1, buf), "-1"));
+    assert_true(str_eq_c(str_of_int(1024, buf), "1024"));
+    assert_true(str_eq_c(str_of_int(INT64_MAX, buf), "9223372036854775807"));
+    assert_true(str_eq_c(str_of_int(INT64_MIN, buf), "-9223372036854775808"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_int_as_text),
         cmocka_unit_test(test_cut_gives_empty_parts),
         cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_arena_is_bounded_and_sticky),

@@ -269,6 +269,52 @@ static void test_level_names(void **state)
     assert_false(log_level_by_name(STR(""), &level));
 }
 
+static ptrdiff_t at(struct str s, const char *event)
+{
+    const char *p = memmem(s.p, s.n, event, strlen(event));
+    assert_non_null(p);
+    return p - s.p;
+}
+
+// Lines of a thread that holds them back come together, in order and whole; warnings do not wait.
+static void test_held_lines(void **state)
+{
+    (void)state;
+    log_hold(true);
+    log_message(LOG_INFO, "one", "1");
+    log_message(LOG_INFO, "two", "2");
+    assert_int_equal(written().n, 0);
+    log_flush();
+    struct str s = written();
+    assert_true(at(s, "one") < at(s, "two"));
+    assert_true(str_ends(s, STR("\"2\"}\n")));
+    log_message(LOG_INFO, "three", "3");
+    log_message(LOG_WARN, "four", "4");
+    s = written();
+    assert_true(at(s, "three") < at(s, "four"));
+    log_message(LOG_INFO, "five", "5");
+    log_hold(false);
+    assert_true(at(written(), "five") > 0);
+    log_message(LOG_INFO, "six", "6");
+    assert_true(written().n > 0);
+}
+
+// However much is held, nothing is written that a pipe could mix with the lines of others (PIPE_BUF).
+static void test_held_lines_are_written_in_pieces(void **state)
+{
+    (void)state;
+    char text[LOG_VALUE_BYTES];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    log_hold(true);
+    for (int i = 0; i < 12; i++) log_message(LOG_INFO, "long", "%s", text);
+    struct str s = written(); // what was too much: whole lines
+    assert_in_range(s.n, 1, LOG_LINE_BYTES);
+    assert_int_equal(s.p[s.n - 1], '\n');
+    log_hold(false);
+    while (written().n > 0) continue;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +327,8 @@ int main(void)
         cmocka_unit_test(test_lines_below_the_level_are_dropped),
         cmocka_unit_test(test_failures_name_their_reason),
         cmocka_unit_test(test_full_log_is_survived),
+        cmocka_unit_test(test_held_lines),
+        cmocka_unit_test(test_held_lines_are_written_in_pieces),
         cmocka_unit_test(test_level_names),
     };
     return cmocka_run_group_tests_name("log", tests, open_pipe, close_pipe);
