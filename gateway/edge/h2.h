@@ -53,6 +53,7 @@ struct h2_stream {
     struct h2_link all, news, waiting; // of struct h2
     struct h2_stream *next_free;
     struct timer timer; // the client's clock
+    struct worker *worker;
     struct conn *conn;  // NULL: has gone
     struct exchange *x; // NULL: has ended
     int32_t id;

@@ -28,6 +28,11 @@ static void touch(struct h2_stream *st)
 
 // --- life
 
+static void reset(struct h2_stream *st, uint32_t code)
+{
+    if (!st->closed) nghttp2_submit_rst_stream(h2_of(st)->session, NGHTTP2_FLAG_NONE, st->id, code);
+}
+
 static struct h2_stream *take(struct worker *w)
 {
     struct h2_stream *st = w->h2->free_streams;
@@ -51,6 +56,7 @@ static void give_back(struct worker *w, struct h2_stream *st)
 
 static void unlink_stream(struct h2_stream *st)
 {
+    timer_clear(&st->worker->loop, &st->timer);
     h2_list_remove(&st->all);
     h2_list_remove(&st->news);
     h2_list_remove(&st->waiting);
@@ -67,9 +73,12 @@ struct h2_stream *h2_stream_new(struct h2 *h, int32_t id)
     struct conn *c = h->conn;
     struct h2_stream *st = take(c->worker);
     if (!st) return NULL;
-    *st = (struct h2_stream){
-        .conn = c, .id = id, .left = -1, .timer.fire = h2_stream_timeout, .body.pool = &c->worker->h2->bodies
-    };
+    *st = (struct h2_stream){ .worker = c->worker,
+                              .conn = c,
+                              .id = id,
+                              .left = -1,
+                              .timer.fire = h2_stream_timeout,
+                              .body.pool = &c->worker->h2->bodies };
     st->x = exchange_new(c->worker, &h2_engine, st);
     if (!st->x) {
         give_back(c->worker, st);
@@ -386,11 +395,6 @@ static size_t h2_write(struct exchange *x, struct str data)
 static void h2_flush(struct exchange *x)
 {
     h2_touch(h2_of(x->stream));
-}
-
-static void reset(struct h2_stream *st, uint32_t code)
-{
-    if (!st->closed) nghttp2_submit_rst_stream(h2_of(st)->session, NGHTTP2_FLAG_NONE, st->id, code);
 }
 
 static void h2_end(struct exchange *x)
