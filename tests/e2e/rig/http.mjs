@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // HTTPS to names that exist only in these tests: every connection goes to 127.0.0.1, the name travels in SNI and Host. A Client is
 // a small browser without a window: cookies by the rules that matter here, redirects, forms.
+import http from 'node:http';
 import https from 'node:https';
 import tls from 'node:tls';
 
 const TIMEOUT = 30000;
 
-// One request, no cookies, no redirects. Header names keep their case; `raw` has the received fields in order.
-export function request(url, { method = 'GET', headers = {}, body, agent = false, signal, onResponse } = {}) {
+// One request, no cookies, no redirects. Header names keep their case; `raw` has the received fields in order. `connectPort`: by
+// way of a proxy there; `localAddress`: from another address of 127.0.0.0/8.
+export function request(url, { method = 'GET', headers = {}, body, agent = false, signal, onResponse, connectPort, localAddress } = {}) {
   const u = new URL(url);
   return new Promise((resolve, reject) => {
-    const req = https.request({
-      host: '127.0.0.1', port: u.port || 443, servername: u.hostname, path: u.pathname + u.search, method, agent, signal, rejectUnauthorized: false,
+    const req = (u.protocol === 'http:' ? http : https).request({
+      host: '127.0.0.1', port: connectPort ?? (u.port || 443), localAddress, servername: u.hostname, path: u.pathname + u.search, method, agent, signal, rejectUnauthorized: false,
       headers: { Host: u.host, ...headers },
     }, (res) => {
       if (onResponse) return resolve(onResponse(res));
@@ -78,7 +80,8 @@ export const navigation = {
 };
 
 export class Client {
-  constructor() { this.jar = new Map(); }
+  // `via`: { port, connectPort, localAddress } for requests to that port.
+  constructor(via = {}) { Object.assign(this, { jar: new Map(), via }); }
 
   cookies(host) {
     if (!this.jar.has(host)) this.jar.set(host, new Map());
@@ -111,7 +114,8 @@ export class Client {
     const h = { ...navigation, ...headers };
     delete h.Cookie;
     if (cookie) h.Cookie = cookie;
-    const res = await request(url, { ...options, headers: h });
+    const { port, ...way } = this.via;
+    const res = await request(url, { ...(new URL(url).port === String(port) && way), ...options, headers: h });
     this.keep(url, res.setCookies);
     return res;
   }
