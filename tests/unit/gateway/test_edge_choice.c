@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define GET(host) "GET / HTTP/1.1\r\nHost: " host ".example.com\r\n\r\n"
@@ -29,6 +30,8 @@ static const char routes[] =
     "failures: 2, for: 1s } }\n"
     "  - { host: alone.example.com, backends: [ 'unix:a.sock' ], policy: public, eject: { failures: 1, for: "
     "1h } }\n"
+    "  - { host: row.example.com, backends: [ 'unix:a.sock' ], policy: public, eject: { failures: 2, for: 1h "
+    "} }\n"
     "  - { host: away.example.com, backends: [ 'unix:gone.sock', 'unix:b.sock' ], policy: public, eject: { "
     "failures: 1, for: 1h } }\n"
     "  - { host: queue.example.com, backends: [ 'unix:a.sock' ], policy: public, limits: { connections: 1, "
@@ -274,6 +277,21 @@ static void test_out_after_failures_and_back(void **state)
     assert_int_equal(edge_log_lines(e, "backend.ejected"), 1);
 }
 
+static void test_failures_in_a_row(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    for (int i = 0; i < 3; i++) {
+        break_off(e, GET("row"), a_fd);
+        int b = ask(e, &c, GET("row"), a_fd);
+        answer(&c, b);
+    }
+    assert_int_equal(edge_log_lines(e, "backend.ejected"), 0);
+    break_off(e, GET("row"), a_fd);
+    break_off(e, GET("row"), a_fd);
+    edge_expect_log(e, "\"event\":\"backend.ejected\"", "a.sock");
+}
+
 static void test_the_only_backend_is_tried_all_the_same(void **state)
 {
     struct edge *e = *state;
@@ -369,6 +387,35 @@ static void test_the_queue_is_served_in_order(void **state)
     answer(&third, b);
     client_close(&first);
     client_close(&second);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+// At once, and not when somebody looks the next time.
+static void test_whoever_releases_wakes(void **state)
+{
+    struct edge *e = *state;
+    struct client first, waiting;
+    int64_t best = BACKEND_TICK_MS;
+    for (int i = 0; i < 6; i++) {
+        int b = ask(e, &first, GET("queue"), a_fd);
+        client_open(e, &waiting);
+        usleep(20 * 1000);
+        client_send(&waiting, GET("queue"));
+        usleep(5 * 1000); // the next look is 45 ms away
+        int64_t begin = now_ms();
+        backend_send(b, OK_EMPTY);
+        backend_await(b, "\r\n\r\n");
+        if (now_ms() - begin < best) best = now_ms() - begin;
+        answer(&waiting, b);
+        client_close(&first);
+    }
+    assert_true(best < BACKEND_TICK_MS / 2);
 }
 
 static void test_a_full_queue(void **state)
@@ -513,11 +560,13 @@ int main(void)
         T(test_in_turn),
         T(test_the_fewest_connections),
         T(test_out_after_failures_and_back),
+        T(test_failures_in_a_row),
         T(test_the_only_backend_is_tried_all_the_same),
         T(test_silence_and_nonsense_are_failures),
         T(test_what_is_no_failure),
         T(test_a_dead_backend_is_left_alone),
         T(test_the_queue_is_served_in_order),
+        T(test_whoever_releases_wakes),
         T(test_a_full_queue),
         T(test_waiting_has_an_end),
         T(test_no_queue),

@@ -159,18 +159,30 @@ static bool is_up(const struct edge *e, size_t k)
     return false;
 }
 
+// Just after a check: the next one is a second away.
+static int begin_after_a_check(int status)
+{
+    int checks = atomic_load(&one.checks);
+    while (atomic_load(&one.checks) == checks) usleep(10 * 1000);
+    usleep(100 * 1000);
+    atomic_store(&one.status, status);
+    return atomic_load(&one.checks);
+}
+
 static void expect_out_and_back(struct edge *e, int status, const char *reason)
 {
-    atomic_store(&one.status, status);
+    int checks = begin_after_a_check(status);
     edge_expect_log(e, "\"event\":\"backend.unhealthy\"", "one.sock");
+    assert_in_range(atomic_load(&one.checks), checks + 2, checks + 3);
     edge_expect_log(e, "\"event\":\"backend.unhealthy\"", reason);
     assert_false(is_up(e, 0));
     assert_true(is_up(e, 1));
     int before = atomic_load(&one.visits);
     visit(e, 4);
     assert_int_equal(atomic_load(&one.visits), before);
-    atomic_store(&one.status, 302);
+    checks = begin_after_a_check(302);
     edge_expect_log(e, "\"event\":\"backend.healthy\"", "one.sock");
+    assert_in_range(atomic_load(&one.checks), checks + 2, checks + 3);
     visit(e, 4);
     assert_int_equal(atomic_load(&one.visits), before + 2);
     edge_test_begin((void **)&e);
