@@ -64,9 +64,9 @@ class Answer {
   }
 }
 
-function overH2(url, method, headers, body) {
+function overH2(url, method, headers, body, session = shared(url)) {
   const u = new URL(url);
-  const stream = shared(url).request({ ':method': method, ':path': u.pathname + u.search, ...headers }, { endStream: !body });
+  const stream = session.request({ ':method': method, ':path': u.pathname + u.search, ...headers }, { endStream: !body });
   const informed = [];
   const answer = new Promise((resolve, reject) => {
     stream.on('headers', (h) => informed.push(h[':status']));
@@ -90,11 +90,11 @@ function overH1(url, method, headers, body, agent = false) {
   return { stream, answer, informed };
 }
 
-// `body`: the request has one, which is written to `stream`.
-export function begin(protocol, url, { method = 'GET', headers = {}, body = false, client, agent } = {}) {
+// `body`: the request has one, which is written to `stream`. `session`: an HTTP/2 connection, else one for all of an origin.
+export function begin(protocol, url, { method = 'GET', headers = {}, body = false, client, agent, session } = {}) {
   const cookie = client?.cookieHeader(url);
   const all = { ...headers, ...(cookie && { cookie }) };
-  const x = protocol === 'h2' ? overH2(url, method, all, body) : overH1(url, method, all, body, agent);
+  const x = protocol === 'h2' ? overH2(url, method, all, body, session) : overH1(url, method, all, body, agent);
   x.answer.catch(() => {});
   x.stream.on('error', () => {});
   return x;
