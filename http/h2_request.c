@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "http/cookie.h"
 #include "http/parse.h"
 
 struct h2_crumb {
@@ -120,6 +121,7 @@ static bool take_length(struct h2_request *r, const struct http_field *f)
 // RFC 9110 section 10.1.1
 static bool take_expect(struct h2_request *r, struct str value)
 {
+    if (r->head->expect_continue) return err_set(&r->err, ERR_HTTP_EXPECT, "more than one Expect");
     if (!str_eq_nocase(value, STR("100-continue")))
         return err_set(&r->err, ERR_HTTP_EXPECT, "not 100-continue");
     r->head->expect_continue = true;
@@ -287,7 +289,7 @@ bool h2_request_end(struct h2_request *r, bool body, struct err *err)
     if (arena_failed(r->arena)) return err_set(err, ERR_NO_MEMORY, "a request head");
     if (!check_method(h, err) || !check_connect(r, err) || !check_scheme(r, err)) return false;
     if (!check_authority(r, err) || !check_path(h, err) || !check_length(h, body, err)) return false;
-    if (!join_crumbs(r, err)) return false;
+    if (!join_crumbs(r, err) || !cookie_count_ok(&h->fields, err)) return false;
     h->path_query = h->target;
     h->chunked = body && h->content_length < 0 && !r->protocol.p;
     h->bytes = r->bytes;
