@@ -37,7 +37,7 @@ struct upstream {
     const struct backend *backend;
     const struct upstream_user *user;
     enum upstream_state state;
-    SSL *ssl;                // NULL: plain
+    SSL *ssl; // NULL: plain
     struct tls_socket socket;
     unsigned long tls_error; // what OpenSSL said when it failed for good
     bool readable, writable;
