@@ -38,9 +38,9 @@ static bool has_other_spellings(struct str name)
     return false;
 }
 
-void http_scrub_request(struct http_fields *f, bool trusted_proxy)
+void http_scrub_request(struct http_fields *f)
 {
-    unsigned removed = FLAG_HOP | FLAG_IDENTITY | (trusted_proxy ? 0 : FLAG_FORWARDING);
+    const unsigned removed = FLAG_HOP | FLAG_IDENTITY | FLAG_FORWARDING;
     remove_all_nominated(f);
     for (size_t i = 0; i < f->n; i++) {
         struct http_field *field = &f->v[i];

@@ -9,9 +9,9 @@
 // Request, before anything looks at it (but after the parser took what `struct http_request_head` says of
 // Connection and Upgrade): removes hop-by-hop fields; those that Connection names, unless they have an entry
 // in fields.def (a client must not be able to take out Cookie or X-Forwarded-For, CVE-2022-31813); every
-// identity name in any letter case and with '_' for '-'; forwarding fields unless `trusted_proxy`; and every
-// other name with '_', since CGI-like backends read it as '-'.
-void http_scrub_request(struct http_fields *f, bool trusted_proxy);
+// identity name in any letter case and with '_' for '-'; forwarding fields (what a trusted proxy says
+// in them was read before); and every other name with '_', since CGI-like backends read it as '-'.
+void http_scrub_request(struct http_fields *f);
 
 // A backend's answer: removes hop-by-hop fields, those that Connection names, Server, X-Powered-By and the
 // like.

@@ -41,12 +41,21 @@ static bool is_event_stream(const struct http_response_head *head)
     return type.p && str_starts_nocase(type, STR("text/event-stream"));
 }
 
+// A backend that does not expect a body may leave it unread and take it for the next request; its answer to
+// that would be the next visitor's ("CL.0").
+static bool is_body_unexpected(const struct exchange *x)
+{
+    bool body = x->req.chunked || x->req.content_length > 0;
+    return body && !str_eq_c(x->req.method, "POST") && !str_eq_c(x->req.method, "PUT") &&
+           !str_eq_c(x->req.method, "PATCH");
+}
+
 static bool pass_head(struct upstream *u, struct http_response_head *head)
 {
     struct exchange *x = u->x;
     u->framing = (int)http_response_framing(head, x->req.method);
     u->left = head->content_length;
-    u->keep = head->keep_alive && u->framing != FRAMING_CLOSE;
+    u->keep = head->keep_alive && u->framing != FRAMING_CLOSE && !is_body_unexpected(x);
     u->body_done = u->framing == FRAMING_NONE || (u->framing == FRAMING_LENGTH && u->left == 0);
     chunked_init(&u->chunked);
     http_scrub_response(&head->fields);

@@ -138,7 +138,7 @@ void answer_error(struct exchange *x, struct str retry)
     };
     if (x->err.code == ERR_POLICY_DENIED) {
         page.requirement = policy_requirements(x->arena, x->route);
-        page.offer_sign_out = true;
+        page.offer_sign_out = x->has_session;
         page.reason = str_c(reason_name(x->decision.reason));
     }
     if (status == 503) answer_add(x, "Retry-After", STR("5"));

@@ -89,7 +89,7 @@ static enum phase_result client(struct exchange *x)
 static enum phase_result scrub(struct exchange *x)
 {
     if (websocket_is_asked(&x->req)) x->upgrade = STR("websocket"); // Upgrade itself goes with the others
-    http_scrub_request(&x->req.fields, false);
+    http_scrub_request(&x->req.fields);
     return PHASE_NEXT;
 }
 

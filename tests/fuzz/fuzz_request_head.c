@@ -53,7 +53,7 @@ static void check_head(const char *buf, size_t size)
 // No name that an application could take for identity survives, whatever is in between.
 static void check_scrub(void)
 {
-    http_scrub_request(&head.fields, false);
+    http_scrub_request(&head.fields);
     for (size_t i = 0; i < head.fields.n; i++) {
         struct str name = head.fields.v[i].name;
         if (head.fields.v[i].removed) continue;

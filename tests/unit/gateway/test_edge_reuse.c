@@ -52,6 +52,32 @@ static void test_bytes_behind_the_end(void **state)
     }
 }
 
+// A backend that leaves the body of a GET unread would take it for the next request, and its answer to that
+// would reach the next visitor. A body that a method is made for is read.
+static void test_unexpected_bodies_end_the_connection(void **state)
+{
+    struct edge *e = *state;
+    static const char *const methods[] = { "GET", "HEAD", "DELETE", "OPTIONS", "POST" };
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        struct client c;
+        char request[256];
+        snprintf(request, sizeof request, "%s / HTTP/1.1\r\n" HOST_APP "Content-Length: 4\r\n\r\nbody",
+                 methods[i]);
+        client_open(e, &c);
+        int b = ask_and_answer(e, &c, request, OK_EMPTY);
+        client_expect(&c, "\r\n\r\n");
+        client_send(&c, GET_APP);
+        bool kept = strcmp(methods[i], "POST") == 0;
+        int next = kept ? b : backend_accept(e, RIG_WAIT_MS);
+        backend_await(next, "\r\n\r\n");
+        if (!kept) assert_true(backend_is_closed(b));
+        backend_send(next, OK_EMPTY);
+        client_close(&c);
+        close(b);
+        if (!kept) close(next);
+    }
+}
+
 // Runs on the worker's thread: whatever arrives now is read in one and the same round.
 static void hold_the_loop(struct worker *w)
 {
@@ -194,6 +220,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_bytes_behind_the_end),
+        T(test_unexpected_bodies_end_the_connection),
         T(test_stray_bytes_in_the_round_of_the_next_request),
         T(test_a_kept_connection_that_was_closed),
         T(test_a_request_is_sent_again_only_when_that_is_safe),
