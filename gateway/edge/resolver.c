@@ -245,11 +245,12 @@ static bool stop_thread(struct resolver *r)
     while (!r->ended && !late) late = pthread_cond_timedwait(&r->round, &r->lock, &until);
     bool ended = r->ended;
     r->orphan = !ended;
-    pthread_mutex_unlock(&r->lock);
+    pthread_t thread = r->thread;
+    pthread_mutex_unlock(&r->lock); // from here on an orphan may free `r` at any moment
     if (ended)
-        pthread_join(r->thread, NULL);
+        pthread_join(thread, NULL);
     else
-        pthread_detach(r->thread);
+        pthread_detach(thread);
     return ended;
 }
 
