@@ -128,7 +128,7 @@ static void make_config(struct edge *e)
 
 static void make_worker(struct edge *e)
 {
-    static const char *const alpn[] = { "http/1.1" };
+    static const char *const alpn[] = { "h2", "http/1.1" };
     static const uint8_t master[SEAL_KEY_BYTES] = { 1 };
     struct err err = { 0 };
     const struct listener *l = &e->config->listeners[0];
@@ -136,7 +136,7 @@ static void make_worker(struct edge *e)
     s->config = e->config;
     assert_true(session_keys_derive(master, &s->keys));
     s->tls = arena_array(e->arena, 1, sizeof *s->tls);
-    if (l->tls) s->tls[0] = tls_server_new(l->certificates, l->ncertificates, alpn, 1, &err);
+    if (l->tls) s->tls[0] = tls_server_new(l->certificates, l->ncertificates, alpn, 2, &err);
     s->listen_fds = &e->listen_fd;
     s->login_origin = STR("https://login.example.com");
     s->admission = admission_new(e->config->max_connections, e->config->max_connections_per_address, &err);
