@@ -65,6 +65,11 @@ static void add_value(struct sbuf *b, struct str value)
         return;
     }
     sbuf_add_c(b, "\"");
+    if (str_find(value, '"') == value.n && str_find(value, '\\') == value.n) {
+        sbuf_add(b, value);
+        sbuf_add_c(b, "\"");
+        return;
+    }
     for (size_t i = 0; i < value.n; i++) {
         if (value.p[i] == '"' || value.p[i] == '\\') sbuf_add_c(b, "\\");
         sbuf_add(b, (struct str){ value.p + i, 1 });

@@ -53,6 +53,7 @@ struct exchange {
     struct http_target target; // canonical
     struct str host;           // canonical
     uint16_t port;             // that the client names beside it; 0: none
+    struct str authority;      // both, in their one spelling; absent until proxy_public_host is asked
     struct str client;         // address in text
     struct ip_address address; // the same; the client's, as far as trusted proxies say
     bool secure;               // came over TLS, or a trusted proxy says so

@@ -14,12 +14,25 @@ static struct str backend_prefix(const struct route_target *t)
     return t->rewrite.p ? t->rewrite : STR("/");
 }
 
-struct str proxy_public_host(struct exchange *x)
+static struct str compose_authority(struct exchange *x)
 {
+    char digits[STR_INT_BYTES];
+    struct sbuf b;
     bool v6 = str_find(x->host, ':') < x->host.n;
     if (!v6 && !x->port) return x->host;
-    struct str bare = arena_printf(x->arena, "%s%.*s%s", v6 ? "[" : "", STR_FMT(x->host), v6 ? "]" : "");
-    return x->port ? arena_printf(x->arena, "%.*s:%u", STR_FMT(bare), x->port) : bare;
+    sbuf_init(&b, x->arena, LIMIT_HEAD_BYTES);
+    if (v6) sbuf_add(&b, STR("["));
+    sbuf_add(&b, x->host);
+    if (v6) sbuf_add(&b, STR("]"));
+    if (x->port) sbuf_add(&b, STR(":"));
+    if (x->port) sbuf_add(&b, str_of_int(x->port, digits));
+    return sbuf_str(&b);
+}
+
+struct str proxy_public_host(struct exchange *x)
+{
+    if (!x->authority.p) x->authority = compose_authority(x);
+    return x->authority;
 }
 
 struct str proxy_backend_host(struct exchange *x, const struct backend *b)

@@ -9,9 +9,9 @@ static bool put(struct upstream *u, struct str s)
     return buffer_append(&u->out, s);
 }
 
-static bool put_field(struct upstream *u, const char *name, struct str value)
+static bool put_field(struct upstream *u, struct str name, struct str value)
 {
-    return put(u, str_c(name)) && put(u, STR(": ")) && put(u, value) && put(u, STR("\r\n"));
+    return put(u, name) && put(u, STR(": ")) && put(u, value) && put(u, STR("\r\n"));
 }
 
 // Fields that this hop says itself (RFC 9112 framing, RFC 9110 section 7.2 Host).
@@ -33,15 +33,15 @@ static bool put_fields(struct upstream *u, const struct http_fields *f)
 static bool put_forwarding(struct exchange *x, struct upstream *u, struct str host)
 {
     struct str forwarded = http_forwarded(x->arena, x->client, host, true);
-    return forwarded.p && put_field(u, "X-Forwarded-For", x->client) &&
-           put_field(u, "X-Forwarded-Proto", STR("https")) && put_field(u, "X-Forwarded-Host", host) &&
-           put_field(u, "Forwarded", forwarded);
+    return forwarded.p && put_field(u, STR("X-Forwarded-For"), x->client) &&
+           put_field(u, STR("X-Forwarded-Proto"), STR("https")) &&
+           put_field(u, STR("X-Forwarded-Host"), host) && put_field(u, STR("Forwarded"), forwarded);
 }
 
 static bool put_prefix(struct exchange *x, struct upstream *u)
 {
     struct str prefix = proxy_forwarded_prefix(x);
-    return !prefix.p || put_field(u, "X-Forwarded-Prefix", prefix);
+    return !prefix.p || put_field(u, STR("X-Forwarded-Prefix"), prefix);
 }
 
 static bool put_trace(struct exchange *x, struct upstream *u)
@@ -56,15 +56,15 @@ static bool put_trace(struct exchange *x, struct upstream *u)
 static bool put_upgrade(struct exchange *x, struct upstream *u)
 {
     return !x->upgrade.p ||
-           (put_field(u, "Connection", STR("upgrade")) && put_field(u, "Upgrade", x->upgrade));
+           (put_field(u, STR("Connection"), STR("upgrade")) && put_field(u, STR("Upgrade"), x->upgrade));
 }
 
 static bool put_framing(struct exchange *x, struct upstream *u)
 {
     char length[STR_INT_BYTES];
-    if (x->req.chunked) return put_field(u, "Transfer-Encoding", STR("chunked"));
+    if (x->req.chunked) return put_field(u, STR("Transfer-Encoding"), STR("chunked"));
     if (x->req.content_length < 0) return true;
-    return put_field(u, "Content-Length", str_of_int(x->req.content_length, length));
+    return put_field(u, STR("Content-Length"), str_of_int(x->req.content_length, length));
 }
 
 bool proxy_request_head(struct exchange *x, struct upstream *u)
@@ -75,7 +75,7 @@ bool proxy_request_head(struct exchange *x, struct upstream *u)
     u->request_done = !x->req.chunked && x->req.content_length <= 0;
     return public.p && host.p && path.p && put(u, x->req.method) && put(u, STR(" ")) && put(u, path) &&
            (!query || put(u, STR("?"))) && put(u, x->target.query) && put(u, STR(" HTTP/1.1\r\n")) &&
-           put_field(u, "Host", host) && put_fields(u, &x->req.fields) && put_forwarding(x, u, public) &&
+           put_field(u, STR("Host"), host) && put_fields(u, &x->req.fields) && put_forwarding(x, u, public) &&
            put_prefix(x, u) && put_trace(x, u) && put_upgrade(x, u) && put_framing(x, u) &&
            put(u, STR("\r\n"));
 }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include <string.h>
+
 #include "base/url.h"
 #include "gateway/edge/proxy.h"
 #include "gateway/journey/answer.h"
@@ -21,16 +23,29 @@ static bool plants_our_cookie(const struct http_field *f)
     return f->id == FIELD_SET_COOKIE && cookie_sets_prefix(f->value, STR(SESSION_COOKIE));
 }
 
-// The head points into u->in, whose bytes are taken off right after: everything that is kept is copied.
-static bool copy_fields(struct exchange *x, const struct backend *b, const struct http_response_head *head)
+// Where a part of the head is in its copy.
+static struct str in_copy(struct str part, const char *head, const char *copy)
 {
+    return part.n ? (struct str){ copy + (part.p - head), part.n } : STR("");
+}
+
+// The head points into u->in, whose bytes are taken off right after: it is copied, once, and the fields with
+// it.
+static bool copy_fields(struct upstream *u, const struct http_response_head *head)
+{
+    struct exchange *x = u->x;
+    const char *from = u->in.p + u->in.start;
+    char *copy = arena_alloc(x->arena, head->bytes);
+    if (!copy) return false;
+    memcpy(copy, from, head->bytes);
     for (size_t i = 0; i < head->fields.n; i++) {
-        const struct http_field *f = &head->fields.v[i];
+        struct http_field f = head->fields.v[i];
         // Content-Length is said anew by the engine, which frames the answer.
-        if (f->removed || f->id == FIELD_CONTENT_LENGTH || plants_our_cookie(f)) continue;
-        struct str name = arena_str(x->arena, f->name);
-        struct str value = arena_str(x->arena, proxy_public_value(x, b, f));
-        if (!value.p || !http_fields_add(&x->answer, f->id, name, value)) return false;
+        if (f.removed || f.id == FIELD_CONTENT_LENGTH || plants_our_cookie(&f)) continue;
+        f.name = in_copy(f.name, from, copy);
+        f.value = in_copy(f.value, from, copy);
+        struct str value = proxy_public_value(x, u->backend, &f);
+        if (!value.p || !http_fields_add(&x->answer, f.id, f.name, value)) return false;
     }
     return true;
 }
@@ -59,7 +74,7 @@ static bool pass_head(struct upstream *u, struct http_response_head *head)
     u->body_done = u->framing == FRAMING_NONE || (u->framing == FRAMING_LENGTH && u->left == 0);
     chunked_init(&u->chunked);
     http_scrub_response(&head->fields);
-    if (!copy_fields(x, u->backend, head)) return false;
+    if (!copy_fields(u, head)) return false;
     bool own_hsts = http_fields_get(&x->answer, FIELD_HSTS) != NULL;
     http_secure_response(&x->answer, x->route->target->secure_headers);
     if (!own_hsts && host_is_localhost(x->host)) http_fields_remove(&x->answer, FIELD_HSTS); // see answer.c
@@ -96,7 +111,7 @@ static bool pass_upgrade(struct upstream *u, struct http_response_head *head)
     http_scrub_response(&head->fields);
     x->status = head->status;
     x->length = -1;
-    if (!copy_fields(x, u->backend, head) || !x->engine->upgrade(x))
+    if (!copy_fields(u, head) || !x->engine->upgrade(x))
         return err_set(&x->err, ERR_UPSTREAM_HEAD, "the answer's head is too large");
     buffer_consume(&u->in, head->bytes);
     x->tunnel = u->head_done = u->stream = true;
