@@ -54,14 +54,16 @@ function readH2load(text, log, protocol) {
   };
 }
 
-// HTTP/2 (or HTTP/1.1 with protocol h1). `body`: a file to POST; `total`: a number of requests instead of a time.
-export async function h2load(world, system, path, { connections = 32, streams = 1, seconds, total, rps, body, protocol = 'h2' }) {
+// HTTP/2 (or HTTP/1.1 with protocol h1). `body`: a file to POST; `total`: a number of requests instead of a time. `warmUp`:
+// seconds before those that count, in which the connections are made.
+export async function h2load(world, system, path, { connections = 32, streams = 1, seconds, warmUp, total, rps, body, protocol = 'h2' }) {
   const file = world.path('h2load.log');
   rmSync(file, { force: true });
   const args = ['-t', 1, '-c', connections, '-m', streams, ...(total ? ['-n', total] : ['-D', seconds]), '-T', '600s', '-N', '60s', '--log-file', file,
     '--connect-to', `127.0.0.1:${system.port}`];
   if (protocol === 'h1') args.push('--h1');
   if (rps) args.push('--rps', rps);
+  if (warmUp) args.push('--warm-up-time', warmUp);
   if (body) args.push('-d', body);
   if (system.cookie) args.push('-H', `cookie: ${system.cookie}`);
   const text = await world.tool('h2load', [...args, `https://${system.host}:${system.port}${path}`].map(String), { ms: (seconds ?? 240) * 1000 + 60000 });

@@ -34,8 +34,8 @@ async function memory(stage, system, count) {
 
 // Closed loop: each connection asks again at once. Paced: 20 requests a second each, so that the machine has time to spare.
 async function busy(stage, system, seconds) {
-  const closed = await h2load(stage.world, system, '/1k', { connections: BUSY, seconds, protocol: 'h1' });
-  const paced = await h2load(stage.world, system, '/1k', { connections: BUSY, seconds, protocol: 'h1', rps: 20 });
+  const closed = await h2load(stage.world, system, '/1k', { connections: BUSY, seconds, warmUp: 1, protocol: 'h1' });
+  const paced = await h2load(stage.world, system, '/1k', { connections: BUSY, seconds, warmUp: 1, protocol: 'h1', rps: 20 });
   system.emptyLogs();
   return { closed: closed.p99, paced: paced.p99 };
 }

@@ -40,25 +40,34 @@ async function fill(stage, system, count) {
   return cookies;
 }
 
+// A load: a gateway, and how many sessions take turns in asking. { ...system, title, file }
+function turns(stage, system, title, cookies) {
+  const file = stage.world.path(`${system.key}-${cookies.length}.cookies`);
+  writeFileSync(file, `${cookies.join('\n')}\n`);
+  return { ...system, label: title, file };
+}
+
+const ASKING = [1, 1000, COOKIES];
+
 export async function sessions(stage, report, { quick }) {
   const [n, seconds, count] = quick ? [3, 1, 100000] : [5, 5, 1000000];
   const [one, many] = [await stage.sallyport(), await stage.many()];
-  const files = new Map([[one, stage.world.path('one.cookies')], [many, stage.world.path('many.cookies')]]);
-  writeFileSync(files.get(one), `${value(one)}\n`);
-  const lines = (await fill(stage, many, count)).split('\n').filter(Boolean);
-  shuffle(lines);
-  writeFileSync(files.get(many), `${lines.join('\n')}\n`);
+  const cookies = (await fill(stage, many, count)).split('\n').filter(Boolean);
+  shuffle(cookies);
   await stage.check(many);
+  const name = fixed(count, 0);
+  const list = [turns(stage, one, '1', [value(one)]), ...ASKING.map((k) => turns(stage, many, `${name}, ${fixed(k, 0)} in turn`, cookies.slice(0, k)))];
   report.section('Many sessions');
-  report.line(`Two gateways, one with the session of one login, the other with ${fixed(count, 0)} copies of such a session under ids of their own; each request to it brings the next of ${fixed(lines.length, 0)} cookies in random order. HTTP/1.1, 32 connections, ${n} interleaved rounds of ${seconds} s, medians.`);
-  const load = (s, t = seconds) => wrk(stage.world, s, '/1k', { seconds: t, script: script(files.get(s), s), cookie: false });
-  for (const s of [one, many]) await load(s, quick ? 1 : 3);
-  const results = await rounds([one, many], n, (s) => costOf(stage, s, load), (t) => progress(`sessions: ${t}`));
-  report.table(['sessions in the store', 'CPU/request, us (min-max)', 'requests/s', 'p99 ms', 'RSS MiB'], [[one, '1'], [many, fixed(count, 0)]].map(([s, name]) => {
+  report.line(`Two gateways, one with the session of one login, the other with ${name} copies of such a session under ids of their own. Each request to it brings the next of so many cookies in random order: ${ASKING[ASKING.length - 1]} in turn is what no cache of a worker holds. HTTP/1.1, 32 connections, ${n} interleaved rounds of ${seconds} s, medians.`);
+  const load = (s, t = seconds) => wrk(stage.world, s, '/1k', { seconds: t, script: script(s.file, s), cookie: false });
+  for (const s of list) await load(s, quick ? 1 : 3);
+  const results = await rounds(list, n, (s) => costOf(stage, s, load), (t) => progress(`sessions: ${t}`));
+  report.table(['sessions in the store', 'CPU/request, us (min-max)', 'requests/s', 'p99 ms', 'RSS MiB'], list.map((s) => {
     const r = results.get(s);
-    return [name, range(r.us), fixed(r.rate.median, 0), fixed(r.p99.median, 2), fixed(r.memory.median / 1024 ** 2)];
+    return [s.label, range(r.us), fixed(r.rate.median, 0), fixed(r.p99.median, 2), fixed(r.memory.median / 1024 ** 2)];
   }));
-  report.bar(`CPU per request with ${fixed(count, 0)} sessions against one`, results.get(many).us.median / results.get(one).us.median, 'most', 1.1, 'x');
+  const base = results.get(list[0]).us.median;
+  for (const s of list.slice(1)) report.bar(`CPU per request, sessions: ${s.label}, against one`, results.get(s).us.median / base, 'most', 1.1, 'x');
   report.endOfBars();
 }
 
