@@ -252,25 +252,17 @@ describe('WebSockets', () => {
     const socket = await openSocket(url('any'), { client: ann });
     const kept = await openSocket(url('node'), { client: ann });
     assertStatus(await client.get(members), 200);
-    const { revoked } = await gateway.revoke('ann@example.com');
-    assert.ok(revoked >= 1);
-    await endsSoon(kept, 'revoked');
+    await assertReason(gateway, ['session.unknown', 'session.expired'], async () => {
+      assert.ok((await gateway.revoke('ann@example.com')).revoked >= 1);
+      await endsSoon(kept, 'revoked');
+    });
     assertStatus(await client.get(members), 200, 'bob is not ann');
     await socket.end();
     ann = await signedIn('ann');
   });
 
-  it('the reason is in the log', async () => {
-    const socket = await openSocket(url('node'), { client: ann });
-    await assertReason(gateway, ['session.unknown', 'session.expired'], async () => {
-      await gateway.revoke('ann@example.com');
-      await endsSoon(socket, 'revoked');
-    });
-    ann = await signedIn('ann');
-  });
-
   it('the end of the session closes them: what the visitor sends is use, what the application sends is not', async () => {
-    gateway.configure({ ...gateway.config, session: { idle: '4s', lifetime: '7s' } });
+    gateway.configure({ ...gateway.config, session: { idle: '4s', lifetime: '6s' } });
     await gateway.restart();
     await gateway.loginsWork('op');
     const [idle, busy] = [await signedIn('ann', ['node']), await signedIn('ann', ['node'])];
@@ -280,8 +272,8 @@ describe('WebSockets', () => {
     const [a, b] = await Promise.all([sockets.idle.closed, sockets.busy.closed]);
     clearInterval(timer);
     assert.ok(a.at - begun > 3000 && a.at - begun < 8000, `idle: ${a.at - begun} ms of 4 s`);
-    assert.ok(b.at - begun > 5500 && b.at - begun < 11000, `busy: ${b.at - begun} ms of 7 s`);
-    assert.ok(b.at - a.at > 500, 'use makes a difference');
+    assert.ok(b.at - begun > 4500 && b.at - begun < 10000, `busy: ${b.at - begun} ms of 6 s`);
+    assert.ok(b.at > a.at, 'use makes a difference');
   });
 
   it('a stop closes them', async () => {

@@ -18,7 +18,14 @@ function send(res, left) {
   return res.end();
 }
 
+const accepted = new Set(); // numbers of the requests to /load that have arrived
+
 const routes = {
+  '/load': (req, res, q) => {
+    accepted.add(q.get('id'));
+    req.resume().on('end', () => setTimeout(() => res.end(block), Number(q.get('ms'))));
+  },
+  '/accepted': (req, res, q) => json(res, q.get('ids').split(',').filter((id) => accepted.has(id))),
   '/who': (req, res) => json(res, req.headers),
   '/download': (req, res, q) => {
     const blocks = Number(q.get('blocks'));
