@@ -160,6 +160,17 @@ static bool add_field(struct h2_request *r, enum field_id id, struct str name, s
     return true;
 }
 
+// Compared with :authority in the end, which then stands for both.
+static bool take_host(struct h2_request *r, struct str value)
+{
+    if (r->host.p) return err_set(&r->err, ERR_HTTP_HOST, "more than one Host");
+    for (size_t i = 0; i < value.n; i++)
+        if (!http_byte_is(value.p[i], BYTE_HOST))
+            return err_set(&r->err, ERR_HTTP_HOST, "byte 0x%02x in Host", (unsigned char)value.p[i]);
+    r->host = arena_str(r->arena, value);
+    return true;
+}
+
 static bool take_field(struct h2_request *r, struct str name, struct str value)
 {
     if (name.n && name.p[0] == ':') return take_pseudo(r, name, value);
@@ -167,10 +178,7 @@ static bool take_field(struct h2_request *r, struct str name, struct str value)
     if (!check_name(r, name) || !check_value(r, name, value)) return false;
     enum field_id id = http_field_id(name);
     if (!check_connection_field(r, id, name, value)) return false;
-    // Compared with :authority in the end, which then stands for both.
-    if (id == FIELD_HOST && r->host.p) return err_set(&r->err, ERR_HTTP_HOST, "more than one Host");
-    if (id == FIELD_HOST) r->host = arena_str(r->arena, value);
-    if (id == FIELD_HOST) return true;
+    if (id == FIELD_HOST) return take_host(r, value);
     if (id == FIELD_COOKIE) return take_crumb(r, value);
     return add_field(r, id, name, value);
 }

@@ -29,6 +29,16 @@ static void count_reset(struct h2 *h, const char *whose)
         h2_refuse(h, ERR_HTTP2_FLOOD, "too many requests that %s broken off", whose);
 }
 
+// Frames of types unknown to us are dropped, but counted first (on_begin_frame).
+static int on_unknown(nghttp2_session *s, void **payload, const nghttp2_frame_hd *hd, void *arg)
+{
+    (void)s;
+    (void)payload;
+    (void)hd;
+    (void)arg;
+    return NGHTTP2_ERR_CANCEL;
+}
+
 // DATA is looked at when it has come; how often HEADERS and CONTINUATION may come, others decide.
 static int on_begin_frame(nghttp2_session *s, const nghttp2_frame_hd *hd, void *arg)
 {
@@ -317,6 +327,7 @@ nghttp2_session_callbacks *h2_session_callbacks(void)
     nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
     nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_send);
     nghttp2_session_callbacks_set_send_data_callback(c, send_data);
+    nghttp2_session_callbacks_set_unpack_extension_callback(c, on_unknown);
     return c;
 }
 
@@ -326,6 +337,10 @@ nghttp2_option *h2_session_option(void)
     if (nghttp2_option_new(&o) != 0) return NULL;
     nghttp2_option_set_no_auto_window_update(o, 1); // as the exchanges consume
     nghttp2_option_set_no_closed_streams(o, 1);     // there is no tree of priorities
+    for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= 0xFF; type++)
+        nghttp2_option_set_user_recv_extension_type(o, (uint8_t)type);
+    // What one turn reads can be no more, and then count_frame has its say.
+    nghttp2_option_set_max_outbound_ack(o, CONN_IN_BYTES / 9);
     nghttp2_option_set_max_continuations(o, LIMIT_H2_CONTINUATIONS);
     // Ours is met first (count_reset); this one stands behind it.
     nghttp2_option_set_stream_reset_rate_limit(o, 2 * LIMIT_H2_RESETS_BURST, 2 * LIMIT_H2_RESETS_PER_SECOND);

@@ -142,7 +142,9 @@ void h2_stream_closed(struct h2_stream *st, uint32_t error)
 {
     st->closed = true;
     st->error = error;
-    if (st->x) {
+    if (st->x && !st->started) {
+        h2_stream_gone(st); // nobody but us knows of it yet
+    } else if (st->x) {
         h2_list_append(&h2_of(st)->news, &st->news);
         h2_touch(h2_of(st));
     } else if (!st->orphan) {
@@ -172,7 +174,8 @@ static void say_why_it_closed(struct h2_stream *st)
 void h2_stream_gone(struct h2_stream *st)
 {
     bool silent = !st->started && !st->closed; // half a head when the connection ends is no request
-    if (!st->started && st->closed) metric_add(&st->conn->worker->metrics.requests_refused_total, 1);
+    if (!st->started && st->closed && !st->cancelled)
+        metric_add(&st->conn->worker->metrics.requests_refused_total, 1);
     say_why_it_closed(st);
     if (!silent) access_log(st->x);
     detach(st);
