@@ -262,7 +262,7 @@ describe('WebSockets', () => {
   });
 
   it('the end of the session closes them: what the visitor sends is use, what the application sends is not', async () => {
-    gateway.configure({ ...gateway.config, session: { idle: '4s', lifetime: '6s' } });
+    gateway.configure({ ...gateway.config, session: { idle: '3s', lifetime: '7s' } });
     await gateway.restart();
     await gateway.loginsWork('op');
     const [idle, busy] = [await signedIn('ann', ['node']), await signedIn('ann', ['node'])];
@@ -271,8 +271,8 @@ describe('WebSockets', () => {
     const timer = setInterval(() => { if (sockets.busy.open) sockets.busy.ws.send('x'); }, 300);
     const [a, b] = await Promise.all([sockets.idle.closed, sockets.busy.closed]);
     clearInterval(timer);
-    assert.ok(a.at - begun > 3000 && a.at - begun < 8000, `idle: ${a.at - begun} ms of 4 s`);
-    assert.ok(b.at - begun > 4500 && b.at - begun < 10000, `busy: ${b.at - begun} ms of 6 s`);
+    assert.ok(a.at - begun > 2500 && a.at - begun < 7000, `idle: ${a.at - begun} ms of 3 s`);
+    assert.ok(b.at - begun > 4500 && b.at - begun < 10000, `busy: ${b.at - begun} ms of 7 s`);
     assert.ok(b.at > a.at, 'use makes a difference');
   });
 

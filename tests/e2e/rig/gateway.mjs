@@ -146,6 +146,8 @@ export class Gateway {
 
   rss(pid = this.gatewayPid()) { return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024; }
 
+  memoryPeak(pid = this.gatewayPid()) { return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024; }
+
   // Until logins with the provider can begin.
   async loginsWork(key, host = 'login.test') {
     await until(`logins with ${key}`, async () => {
