@@ -34,7 +34,8 @@ static bool url_backend(struct loader *l, const struct yaml_node *node, struct s
     struct url url;
     struct err err = { 0 };
     if (!url_parse(l->arena, text, &url, &err))
-        config_error_at(l, node, "expected " BACKEND_EXAMPLE ", found %s", config_found(l, node));
+        config_error_at(l, node, "expected " BACKEND_EXAMPLE ", found %s (%s)", config_found(l, node),
+                        err.detail);
     else if (url.path.n > 1 || url.query.p || url.fragment.p)
         config_error_at(l, node,
                         "a backend is scheme, host and port alone; rewrite puts a path in front of requests");

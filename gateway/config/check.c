@@ -238,6 +238,18 @@ static void check_limits(struct loader *l)
         config_error_key(l, at, "must not be more than limits.connections: it would have no effect");
 }
 
+// Whoever is trusted can say any address, so a list that has everybody makes rules with addresses, limits and
+// logs worthless.
+static void check_trusted_proxies(struct loader *l)
+{
+    enum { EVERY_IPV6 = 0, EVERY_IPV4 = 96 };
+    const struct ip_networks *n = &l->draft->config.trusted_proxies;
+    for (size_t i = 0; i < n->n; i++)
+        if (n->v[i].bits == EVERY_IPV4 || n->v[i].bits == EVERY_IPV6)
+            config_error_key(l, yaml_get(l->root, "trusted_proxies"),
+                             "would believe everybody: name the proxies themselves");
+}
+
 // The directory is made on the first start; something else in its place is a mistake.
 static void check_state(struct loader *l)
 {
@@ -272,6 +284,7 @@ void config_check(struct loader *l)
     if (!has_errors_under(l, STR("routes"))) check_unused(l); // a misspelt reference is one mistake, not two
     check_session(l);
     check_limits(l);
+    check_trusted_proxies(l);
     check_state(l);
     check_saml(l);
     config_check_coverage(l);

@@ -185,8 +185,9 @@ static const struct option route_timeout_options[] = {
     { "stream", OPTION_DURATION, AT(target.stream_timeout), .absent = "timeouts.stream", .min = 1,
       .max = 7 * DAY, .help = "For silence on a WebSocket or an event stream." },
 };
+static const struct section section_timeouts, section_limits;
 static const struct section section_route_timeouts =
-    SECTION("routes[].timeouts", route_timeout_options, NULL);
+    SECTION("routes[].timeouts", route_timeout_options, &section_timeouts);
 
 static const struct option route_limit_options[] = {
     { "connections", OPTION_COUNT, AT(target.max_connections), .absent = "no limit", .min = 1, .max = MILLION,
@@ -198,7 +199,8 @@ static const struct option route_limit_options[] = {
     { "body", OPTION_SIZE, AT(target.max_body), .absent = "no limit", .min = 1 << 10, .max = 1024 * GIB,
       .help = "The largest request body; more is answered with 413." },
 };
-static const struct section section_route_limits = SECTION("routes[].limits", route_limit_options, NULL);
+static const struct section section_route_limits =
+    SECTION("routes[].limits", route_limit_options, &section_limits);
 
 static const struct option backend_tls_options[] = {
     { "ca", OPTION_CUSTOM, AT(target.tls.ca_pem), .kind = "path", .parse = config_parse_ca,
@@ -365,7 +367,7 @@ static const struct option timeout_options[] = {
     { "stream", OPTION_DURATION, offsetof(struct config_draft, stream_timeout), .preset = "1h", .min = 1,
       .max = 7 * DAY, .help = "For silence on a WebSocket or an event stream." },
 };
-static const struct section section_timeouts = SECTION("timeouts", timeout_options, NULL);
+static const struct section section_timeouts = SECTION("timeouts", timeout_options, &section_route_timeouts);
 
 static const struct option limit_options[] = {
     { "connections", OPTION_COUNT, AT(max_connections), .preset = "16384", .min = 16, .max = MILLION,
@@ -375,7 +377,7 @@ static const struct option limit_options[] = {
     { "streams", OPTION_COUNT, AT(max_streams), .preset = "100", .min = 1, .max = 1000,
       .help = "Concurrent requests of one HTTP/2 connection." },
 };
-static const struct section section_limits = SECTION("limits", limit_options, NULL);
+static const struct section section_limits = SECTION("limits", limit_options, &section_route_limits);
 
 static const struct option saml_options[] = {
     { "entity_id", OPTION_CUSTOM, AT(saml_entity_id), .kind = "URI", .parse = config_parse_entity_id,

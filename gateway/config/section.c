@@ -30,12 +30,36 @@ static const char *nearest_option(struct loader *l, const struct section *s, str
     return config_nearest(l, name, &names);
 }
 
+// Where in the table `name` is an option: "login, routes[]".
+static void add_sections(struct sbuf *b, const struct section *s, struct str name)
+{
+    if (!s) return;
+    if (find_option(s, name)) sbuf_addf(b, "%s%s", b->n ? ", " : "", s->title);
+    for (size_t i = 0; i < s->n; i++) {
+        add_sections(b, s->options[i].section, name);
+        add_sections(b, s->options[i].section2, name);
+    }
+}
+
+// "; did you mean X?" for the nearest option here, else where X is an option; "" when it is none.
+static const char *hint(struct loader *l, const struct section *s, struct str name)
+{
+    const char *nearest = nearest_option(l, s, name);
+    if (*nearest) return nearest;
+    struct sbuf b;
+    sbuf_init(&b, l->scratch, LIMIT_CONFIG_BYTES);
+    add_sections(&b, &section_root, name);
+    if (!b.n) return "";
+    struct str text = arena_printf(l->scratch, " here; it is an option of %.*s", STR_FMT(sbuf_str(&b)));
+    return text.p ? text.p : "";
+}
+
 static void refuse_unknown(struct loader *l, const struct yaml_node *member, const struct section *s)
 {
     if (s->sibling && find_option(s->sibling, member->key))
         config_error_key(l, member, "this key belongs to %s; it has no effect here", s->sibling->title);
     else
-        config_error_key(l, member, "unknown key%s", nearest_option(l, s, member->key));
+        config_error_key(l, member, "unknown key%s", hint(l, s, member->key));
 }
 
 static void check_required(struct loader *l, const struct yaml_node *node, const struct section *s)
