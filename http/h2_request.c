@@ -266,10 +266,11 @@ static bool join_crumbs(struct h2_request *r, struct err *err)
         char *p = arena_alloc(r->arena, r->crumb_bytes);
         cookies = (struct str){ p, 0 };
         for (const struct h2_crumb *c = r->crumbs; p && c; c = c->next) {
+            if (c->text.n == 0) continue;
+            if (cookies.n) memcpy(p + cookies.n, "; ", 2);
+            cookies.n += cookies.n ? 2 : 0;
             memcpy(p + cookies.n, c->text.p, c->text.n);
             cookies.n += c->text.n;
-            if (c->next) memcpy(p + cookies.n, "; ", 2);
-            cookies.n += c->next ? 2 : 0;
         }
     }
     if (!cookies.p) return err_set(err, ERR_NO_MEMORY, "cookies");
