@@ -91,6 +91,13 @@ static void log_connection(const struct h2 *h)
     log_end(&l);
 }
 
+// The last words are on their way. Whoever does not take them is not waited for.
+static void end_soon(struct h2 *h)
+{
+    h->head_deadline = 0;
+    if (h->end_by == 0) h->end_by = h2_now(h) + LINGER_MS;
+}
+
 void h2_refuse(struct h2 *h, enum err_code code, const char *fmt, ...)
 {
     if (h->why.code != ERR_NONE) return;
@@ -99,6 +106,7 @@ void h2_refuse(struct h2 *h, enum err_code code, const char *fmt, ...)
     h->why.code = code;
     vsnprintf(h->why.detail, sizeof h->why.detail, fmt, ap);
     va_end(ap);
+    end_soon(h);
     metric_add(&h->conn->worker->metrics.http2_connections_refused_total, 1);
     log_connection(h);
     h2_touch(h);
@@ -298,7 +306,8 @@ static void earlier(int64_t *at, int64_t other)
 static void set_clock(struct h2 *h)
 {
     int64_t at = h->head_deadline;
-    if (h->nexchanges == 0) earlier(&at, h->idle_deadline);
+    earlier(&at, h->end_by);
+    if (h->nexchanges == 0 && !h->end_by) earlier(&at, h->idle_deadline);
     if (h->draining && !h->goaway) earlier(&at, h->drain_at);
     struct conn *c = h->conn;
     if (at == h->clock && (c->timer.next || at == 0)) return;
@@ -409,16 +418,15 @@ static void h2_timeout(struct conn *c)
 {
     struct h2 *h = c->h2;
     int64_t now = h2_now(h);
-    if (h->linger) {
+    if (h->linger || (h->end_by && now >= h->end_by)) {
         conn_close(c);
         return;
     }
     if (h->head_deadline && now >= h->head_deadline)
         h2_refuse(h, ERR_HTTP_TIMEOUT, "a request head did not arrive in time");
-    bool stuck = buffer_used(&c->out) > 0;
     if (h->nexchanges == 0 && now >= h->idle_deadline) {
-        if (stuck) c->broken = true;
         last_goaway(h);
+        end_soon(h);
     }
     h2_touch(h); // the last GOAWAY of a drain, too
 }

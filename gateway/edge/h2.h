@@ -88,6 +88,7 @@ struct h2 {
     int64_t head_deadline; // ms; 0: no header block has begun
     int64_t idle_deadline; // for when there is no exchange
     int64_t drain_at;      // when the last GOAWAY is due
+    int64_t end_by;        // the connection is closed then, whatever the client takes; 0: not ending
     int64_t clock;         // what the timer is set for
     int64_t sent_at;       // ms: when the client took something last
     size_t buffered;       // request bodies, all streams

@@ -120,6 +120,25 @@ static void test_more_than_the_window(void **state)
     close(b);
 }
 
+// The answer is over, but there is no window for its end: the stream stays, the connection does not.
+static void test_an_end_that_cannot_be_said(void **state)
+{
+    struct edge *e = *state;
+    struct h2_client c;
+    h2_open(e, &c, 4);
+    int32_t id = h2_get(&c, "/");
+    int b = backend_accept(e, RIG_WAIT_MS);
+    backend_await(b, "\r\n\r\n");
+    backend_send(b, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n");
+    edge_expect_log(e, "\"event\":\"access\"", "\"bytes\":4");
+    usleep(4500 * 1000); // idle, and the time for last words
+    h2_until_ended(&c);
+    assert_int_equal(h2_seen(&c, id)->bytes, 4);
+    assert_false(h2_seen(&c, id)->end);
+    h2_close(&c);
+    close(b);
+}
+
 // The client's own goodbye: what is under way is finished.
 static void test_the_client_says_goodbye(void **state)
 {
@@ -250,6 +269,7 @@ int main(void)
         T(test_frames_that_make_no_sense),
         T(test_a_broken_header_block),
         T(test_more_than_the_window),
+        T(test_an_end_that_cannot_be_said),
         T(test_the_client_says_goodbye),
         T(test_drain_finishes_what_is_under_way),
         T(test_drain_answers_what_is_on_its_way),
