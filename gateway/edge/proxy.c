@@ -253,7 +253,8 @@ static void connected(struct upstream *u)
 // (h1_timeout), not the backend's.
 static bool waits_for_client(const struct upstream *u)
 {
-    return (!u->request_done && buffer_used(&u->out) == 0) || (u->head_done && buffer_used(&u->in) > 0);
+    bool for_body = !u->request_done && buffer_used(&u->out) == 0 && u->writable;
+    return for_body || (u->head_done && buffer_used(&u->in) > 0);
 }
 
 static void proxy_timeout(struct upstream *u)

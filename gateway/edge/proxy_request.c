@@ -2,7 +2,11 @@
 #include "gateway/edge/proxy.h"
 #include "http/policy.h"
 
-enum { CHUNK_OVERHEAD = 24, BODY_PIECE = 16 * 1024 };
+enum {
+    CHUNK_OVERHEAD = 24,
+    BODY_PIECE = 16 * 1024,
+    DIRECT_BYTES = 4 * 1024, // from here on a system call is cheaper than a copy
+};
 
 static bool put(struct upstream *u, struct str s)
 {
@@ -94,7 +98,7 @@ static bool body_too_large(struct exchange *x, size_t more)
 static void put_body(struct upstream *u, struct str data)
 {
     char line[CHUNK_OVERHEAD];
-    if (!u->x->req.chunked) {
+    if (!u->x->req.chunked || u->x->tunnel) {
         put(u, data);
         return;
     }
@@ -103,32 +107,55 @@ static void put_body(struct upstream *u, struct str data)
     put(u, STR("\r\n"));
 }
 
+// Into the buffer, as one piece; or past it, when nothing is in front. Returns how much was taken.
+static size_t pass_body(struct upstream *u, struct str data)
+{
+    bool framed = u->x->req.chunked && !u->x->tunnel;
+    if (!framed && data.n >= DIRECT_BYTES && buffer_used(&u->out) == 0) {
+        size_t taken = upstream_send(u, data);
+        if (taken) proxy_clock(u);
+        return taken;
+    }
+    if (data.n > BODY_PIECE) data.n = BODY_PIECE;
+    put_body(u, data);
+    return data.n;
+}
+
+// Room for one more piece; the backend has to take some first when there is none.
+static bool make_room(struct upstream *u)
+{
+    if (!buffer_take(&u->out)) {
+        u->broken = true;
+        return false;
+    }
+    if (buffer_room(&u->out) >= BODY_PIECE + CHUNK_OVERHEAD) return true;
+    proxy_flush(u);
+    buffer_compact(&u->out);
+    return buffer_room(&u->out) >= BODY_PIECE + CHUNK_OVERHEAD;
+}
+
+static void end_request(struct upstream *u)
+{
+    if (u->x->req.chunked && !u->x->tunnel) put(u, STR("0\r\n\r\n"));
+    u->request_done = true;
+}
+
 void proxy_request_pump(struct upstream *u)
 {
     struct exchange *x = u->x;
     size_t moved = 0;
     while (!u->request_done && !u->broken && !proxy_yields(u, moved)) {
-        proxy_flush(u);
-        if (!buffer_take(&u->out)) {
-            u->broken = true;
-            return;
-        }
-        buffer_compact(&u->out);
-        if (buffer_room(&u->out) < BODY_PIECE + CHUNK_OVERHEAD) return; // the backend has to take some first
+        if (!make_room(u)) return;
         struct str data = x->engine->body_peek(x);
-        if (data.n > BODY_PIECE) data.n = BODY_PIECE;
-        moved = data.n;
         if (body_too_large(x, data.n)) return;
-        if (data.n) {
-            put_body(u, data);
-            x->bytes_received += data.n;
-            x->engine->body_consume(x, data.n);
-        }
-        if (x->body_done) {
-            if (x->req.chunked) put(u, STR("0\r\n\r\n"));
-            u->request_done = true;
-        } else if (data.n == 0) {
+        if (data.n > 0 && buffer_used(&u->out) > 0 && data.n >= DIRECT_BYTES) proxy_flush(u);
+        moved = data.n ? pass_body(u, data) : 0;
+        if (data.n > 0 && moved == 0) return; // the backend has to take some first
+        x->bytes_received += moved;
+        if (moved) x->engine->body_consume(x, moved);
+        if (x->body_done)
+            end_request(u);
+        else if (moved == 0)
             return; // the client has to send some first
-        }
     }
 }

@@ -135,6 +135,12 @@ static size_t transmit(struct upstream *u, const char *p, size_t n)
     return 0;
 }
 
+size_t upstream_send(struct upstream *u, struct str data)
+{
+    if (!u->writable || u->broken) return 0;
+    return u->ssl ? transmit_tls(u, data.p, data.n) : transmit(u, data.p, data.n);
+}
+
 bool upstream_flush(struct upstream *u)
 {
     while (buffer_used(&u->out) > 0 && u->writable && !u->broken) {

@@ -94,6 +94,8 @@ bool upstream_unpark(struct upstream *u); // false: it has failed and may be gon
 bool upstream_fill(struct upstream *u);
 // Sends what is in `out`. True when it is empty.
 bool upstream_flush(struct upstream *u);
+// Sends bytes that are nobody's yet, past `out`, which must be empty. Returns how many were taken.
+size_t upstream_send(struct upstream *u, struct str data);
 // Why the connection ended in the middle, `when` in words: proxy.tls or proxy.reset.
 void upstream_why_broken(const struct upstream *u, const char *when, struct err *err);
 // The exchange is over: back into the pool when it may be used again, else closed. Detaches u->x.
