@@ -38,8 +38,13 @@ static struct block *block_new(size_t size)
 
 struct arena *arena_new(size_t limit)
 {
+    return arena_new_small(limit, BLOCK_SIZE);
+}
+
+struct arena *arena_new_small(size_t limit, size_t first)
+{
     struct arena *a = mem_alloc(sizeof *a);
-    struct block *b = block_new(BLOCK_SIZE);
+    struct block *b = block_new(first);
     if (!a || !b) {
         mem_free(a);
         mem_free(b);

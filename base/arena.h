@@ -12,6 +12,8 @@ struct arena;
 
 // A new arena that will hold at most `limit` bytes. NULL when out of memory.
 struct arena *arena_new(size_t limit);
+// The same for what is kept by the thousand: the first block has `first` bytes, not a page.
+struct arena *arena_new_small(size_t limit, size_t first);
 // Runs the deferred releases, last first, and frees everything. NULL is accepted.
 void arena_free(struct arena *a);
 // Back to empty (deferred releases run); the first block is kept, so a reused arena does not touch malloc.

@@ -6,6 +6,8 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
+enum { ENTRY_BYTES = 2 * 1024 }; // what most sessions need
+
 struct cached_session {
     struct arena *arena; // everything below, and the session's strings
     unsigned refs;       // exchanges that use it, and the cache
@@ -86,7 +88,7 @@ static struct cached_session *out_of_memory(struct arena *a, struct err *err)
 static struct cached_session *load(struct store_reader *r, const struct session_keys *keys, struct str host,
                                    struct str cookie, struct err *err)
 {
-    struct arena *a = arena_new((size_t)4 * LIMIT_SESSION_BYTES);
+    struct arena *a = arena_new_small((size_t)4 * LIMIT_SESSION_BYTES, ENTRY_BYTES);
     struct cached_session *s = a ? arena_alloc(a, sizeof *s) : NULL;
     uint8_t id[SESSION_ID_BYTES];
     if (!s) return out_of_memory(a, err);
