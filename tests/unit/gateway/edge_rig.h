@@ -43,6 +43,15 @@ void edge_expect_log(struct edge *e, const char *a, const char *b);
 int edge_log_lines(struct edge *e, const char *text);
 int edge_access_lines(struct edge *e);
 
+// Jobs for the login thread, which there is none of here: refused, or held until the test lets them go.
+enum { EDGE_JOBS = 64 };
+extern struct edge_jobs {
+    bool hold;
+    struct idp_job *v[EDGE_JOBS];
+    _Atomic size_t n;
+} edge_jobs;
+void edge_finish_jobs(void); // each fails
+
 struct client {
     int fd;
     SSL *ssl;

@@ -260,6 +260,82 @@ static void test_a_large_answer_head(void **state)
     close(b);
 }
 
+static const char *const login[] = {
+    ":method",           "GET",    ":scheme",   "https", ":authority", "login.example.com", ":path",
+    "/.sallyport/login", "accept", "text/html", NULL
+};
+
+static void await_jobs(size_t n)
+{
+    for (int i = 0; i < 100 && edge_jobs.n < n; i++) usleep(10 * 1000);
+    assert_int_equal(edge_jobs.n, n);
+}
+
+// A request that is broken off while another thread works for it counts until that is done: else a client
+// could have any number of them at work.
+static void test_work_that_outlives_its_request_counts(void **state)
+{
+    enum { N = 10 };
+    struct edge *e = *state;
+    struct h2_client c;
+    int64_t before = e->config->max_streams;
+    e->config->max_streams = N;
+    edge_jobs.hold = true;
+    h2_open(e, &c, 0);
+    for (int i = 0; i < N; i++) {
+        int32_t id = h2_request_raw(&c, login);
+        await_jobs((size_t)i + 1);
+        nghttp2_submit_rst_stream(c.session, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
+        h2_exchange(&c, 10);
+    }
+    int32_t id = h2_get(&c, "/.sallyport/x");
+    h2_until_closed(&c, id);
+    assert_int_equal(h2_seen(&c, id)->error, NGHTTP2_REFUSED_STREAM);
+    edge_expect_log(e, "\"event\":\"http2.stream\"", "too many requests are at work");
+    edge_finish_jobs();
+    h2_exchange(&c, 50);
+    id = h2_get(&c, "/.sallyport/x");
+    h2_until_closed(&c, id);
+    assert_int_equal(h2_seen(&c, id)->status, 404);
+    h2_close(&c);
+    assert_int_equal(edge_log_lines(e, "client.gone"), N); // one line each
+    edge_jobs.hold = false;
+    e->config->max_streams = before;
+}
+
+static void test_work_that_outlives_its_connection(void **state)
+{
+    struct edge *e = *state;
+    struct h2_client c;
+    edge_jobs.hold = true;
+    h2_open(e, &c, 0);
+    h2_request_raw(&c, login);
+    int32_t cancelled = h2_request_raw(&c, login);
+    await_jobs(2);
+    nghttp2_submit_rst_stream(c.session, NGHTTP2_FLAG_NONE, cancelled, NGHTTP2_CANCEL);
+    h2_exchange(&c, 50);
+    h2_close(&c);
+    usleep(100 * 1000);
+    edge_finish_jobs();
+    edge_jobs.hold = false;
+    assert_int_equal(edge_access_lines(e), 2);
+}
+
+static void test_work_that_comes_back(void **state)
+{
+    struct edge *e = *state;
+    struct h2_client c;
+    edge_jobs.hold = true;
+    h2_open(e, &c, 0);
+    int32_t id = h2_request_raw(&c, login);
+    await_jobs(1);
+    edge_finish_jobs();
+    h2_until_closed(&c, id);
+    assert_int_equal(h2_seen(&c, id)->status, 503);
+    edge_jobs.hold = false;
+    h2_close(&c);
+}
+
 #define T(f) cmocka_unit_test_setup(f, edge_test_begin)
 
 int main(void)
@@ -275,6 +351,9 @@ int main(void)
         T(test_a_backend_breaks_off),
         T(test_a_backend_that_is_not_there),
         T(test_a_large_answer_head),
+        T(test_work_that_outlives_its_request_counts),
+        T(test_work_that_outlives_its_connection),
+        T(test_work_that_comes_back),
     };
     return cmocka_run_group_tests_name("HTTP/2: streams", tests, edge_setup, edge_teardown);
 }
