@@ -100,7 +100,7 @@ static void add_rule(struct sbuf *b, const struct rule *r)
     add_condition(b, &first, "an address at ", r->email_domains);
     add_condition(b, &first, "a sign-in with ", r->providers);
     add_claims(b, &first, r);
-    if (first) sbuf_add_c(b, r->is_public ? "nothing" : "any signed-in account");
+    if (first) sbuf_add_c(b, r->is_public ? "any visitor" : "any signed-in account");
     add_scope(b, r);
 }
 

@@ -197,7 +197,8 @@ static void start_verifier(struct supervisor *s, struct generation *g, uint32_t 
 void generation_tick(struct supervisor *s, struct generation *g, int64_t now)
 {
     if (g->draining) {
-        if (g->kill_at <= now) generation_kill(g);
+        if (g->kill_at <= now)
+            generation_kill(g, "it did not end by itself; timeouts.drain is how long it may take");
         return;
     }
     if (!g->gateway.pid && g->gateway.restart_at <= now) start_gateway(s, g, now);
@@ -238,13 +239,12 @@ void generation_drain(struct generation *g, int64_t now)
         verifiers_kill(g);
 }
 
-void generation_kill(struct generation *g)
+void generation_kill(struct generation *g, const char *why)
 {
     g->draining = true;
     g->kill_at = INT64_MAX;
     if (g->gateway.pid) {
-        log_message(LOG_WARN, "gateway.killed",
-                    "it did not end by itself; timeouts.drain is how long it may take");
+        log_message(LOG_WARN, "gateway.killed", "%s", why);
         kill(g->gateway.pid, SIGKILL);
     }
     verifiers_kill(g);

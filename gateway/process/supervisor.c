@@ -37,7 +37,7 @@ static void stop(struct supervisor *s, int64_t now)
     sd_notify(0, "STOPPING=1");
     for (struct generation *g = s->generations; g; g = g->next) {
         if (again)
-            generation_kill(g); // asked twice: no more patience
+            generation_kill(g, "it was told to end a second time");
         else
             generation_drain(g, now);
     }

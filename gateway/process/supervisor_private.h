@@ -61,7 +61,7 @@ void generation_tick(struct supervisor *s, struct generation *g, int64_t now); /
 int64_t generation_deadline(const struct generation *g);
 void generation_control(struct supervisor *s, struct generation *g); // reads what the gateway says
 void generation_drain(struct generation *g, int64_t now);
-void generation_kill(struct generation *g);
+void generation_kill(struct generation *g, const char *why);
 bool generation_child_ended(struct generation *g, pid_t pid, int status,
                             int64_t now); // whether it was one of its children
 bool generation_empty(const struct generation *g);

@@ -163,7 +163,7 @@ static void test_explain_takes_an_address(void **state)
         "known (--address names it)\n"
         "Route login.example.com/office (line 11), policy office, rule 1 (line 20): denied. A rule "
         "asks for the address of the request, which is not known. [policy.address_unknown] The "
-        "route asks for: nothing (from a listed address).\n");
+        "route asks for: any visitor (from a listed address).\n");
     r.address = "10.1.2.3";
     assert_explained(
         &r, VERDICT_ALLOW,
