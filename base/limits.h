@@ -19,6 +19,8 @@ enum {
     LIMIT_QUERY_FIELDS = 32,
     LIMIT_EXCHANGE_ARENA = 1024 * 1024, // all memory of one request
 
+    LIMIT_TLS_LATE_RECORDS = 64, // of the handshake, after it (KeyUpdate); one more for each MiB
+
     // Being behind another proxy
     LIMIT_PROXY_HEADER_BYTES = 2048, // a whole PROXY protocol header, TLVs included
     LIMIT_FORWARDED_HOPS = 32,       // elements of Forwarded; proxies looked at in X-Forwarded-For

@@ -54,6 +54,13 @@ void conn_close(struct conn *c)
 
 // --- TLS
 
+static void note_flood(struct conn *c)
+{
+    struct err err = { 0 };
+    err_set(&err, ERR_TLS_FLOOD, "%llu TLS records that change keys", (unsigned long long)c->socket.late);
+    refusal_log_add(&c->worker->refusals, &c->address, &err);
+}
+
 // After an SSL_* call that did not succeed: what to wait for, or that it is over. The thread's error queue
 // has to be empty before each such call: a leftover of any other use of OpenSSL would read as this
 // connection's failure.
@@ -63,7 +70,10 @@ static void note_tls_error(struct conn *c, int result)
     case SSL_ERROR_WANT_READ: c->readable = false; return;
     case SSL_ERROR_WANT_WRITE: c->writable = false; return;
     case SSL_ERROR_ZERO_RETURN: c->eof = true; break; // close_notify
-    default: c->eof = c->broken = true; break;
+    default:
+        if (!c->broken && tls_socket_floods(&c->socket)) note_flood(c);
+        c->eof = c->broken = true;
+        break;
     }
     c->readable = false;
     ERR_clear_error();
