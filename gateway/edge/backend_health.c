@@ -108,7 +108,7 @@ static void health_run(struct upstream *u)
     upstream_flush(u);
     for (;;) {
         buffer_compact(&u->in);
-        upstream_fill(u);
+        upstream_fill(u, SIZE_MAX);
         struct str bytes = buffer_str(&u->in);
         enum http_parse parse =
             bytes.n ? http_response_parse(bytes.p, bytes.n, &u->scanned, &head, &err) : HTTP_MORE;

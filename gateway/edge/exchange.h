@@ -29,6 +29,8 @@ struct engine {
     // Queues body bytes, returns how many were taken; fewer than given: x->on_writable is called when there
     // is room.
     size_t (*write)(struct exchange *x, struct str data);
+    // About how many body bytes the client takes now: more of them need not be fetched.
+    size_t (*room)(struct exchange *x);
     void (*flush)(struct exchange *x);
     // The answer is complete. The exchange is gone afterwards.
     void (*end)(struct exchange *x);

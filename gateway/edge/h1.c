@@ -174,6 +174,13 @@ static size_t h1_write(struct exchange *x, struct str data)
     return taken;
 }
 
+// One answer at a time: what waits is one buffer, however much it is.
+static size_t h1_room(struct exchange *x)
+{
+    (void)x;
+    return SIZE_MAX;
+}
+
 static void h1_flush(struct exchange *x)
 {
     struct conn *c = x->stream;
@@ -233,6 +240,7 @@ static const struct engine h1_engine = {
     .body_consume = h1_body_consume,
     .head = h1_head,
     .write = h1_write,
+    .room = h1_room,
     .flush = h1_flush,
     .end = h1_end,
     .abort = h1_abort,

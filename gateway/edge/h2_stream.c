@@ -395,6 +395,17 @@ static size_t h2_write(struct exchange *x, struct str data)
     return st->taken;
 }
 
+static size_t h2_room(struct exchange *x)
+{
+    struct h2_stream *st = x->stream;
+    struct h2 *h = h2_of(st);
+    if (st->closed || !has_room(st->conn)) return 0;
+    int32_t stream = nghttp2_session_get_stream_remote_window_size(h->session, st->id),
+            connection = nghttp2_session_get_remote_window_size(h->session);
+    int32_t least = stream < connection ? stream : connection;
+    return least > 0 ? (size_t)least : 0;
+}
+
 static void h2_flush(struct exchange *x)
 {
     h2_touch(h2_of(x->stream));
@@ -424,6 +435,7 @@ const struct engine h2_engine = {
     .body_consume = body_consume,
     .head = h2_head,
     .write = h2_write,
+    .room = h2_room,
     .flush = h2_flush,
     .end = h2_end,
     .abort = h2_abort,

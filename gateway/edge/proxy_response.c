@@ -9,7 +9,18 @@
 #include "http/policy.h"
 #include "http/websocket.h"
 
-enum { MAX_INTERIM = 64 };
+enum {
+    MAX_INTERIM = 64,
+    READ_AHEAD = 4 * 1024, // bytes of an answer that are taken in although the client takes nothing
+};
+
+// What is read from the backend waits here until the client takes it; and of one client's streams, all may
+// wait.
+static bool fill(struct upstream *u)
+{
+    size_t room = u->x->engine->room(u->x);
+    return upstream_fill(u, room > READ_AHEAD ? room : READ_AHEAD);
+}
 
 static enum proxy_step broken_off(struct upstream *u, const char *when)
 {
@@ -131,12 +142,14 @@ static enum proxy_step take_head(struct upstream *u)
     struct err err = { 0 };
     for (;;) {
         buffer_compact(&u->in);
-        upstream_fill(u);
+        bool more = fill(u);
         struct str bytes = buffer_str(&u->in);
         if (bytes.n) u->got_bytes = true;
         switch (bytes.n ? http_response_parse(bytes.p, bytes.n, &u->scanned, &head, &err) : HTTP_MORE) {
         case HTTP_BAD: u->x->err = err; return PROXY_FAILED;
-        case HTTP_MORE: return u->eof ? broken_off(u, "before it answered") : PROXY_WAIT;
+        case HTTP_MORE:
+            if (more) continue;
+            return u->eof ? broken_off(u, "before it answered") : PROXY_WAIT;
         case HTTP_DONE: break;
         }
         u->scanned = 0;
@@ -223,7 +236,7 @@ static enum proxy_step move_body(struct upstream *u)
         }
         if (proxy_yields(u, moved)) return PROXY_WAIT;
         buffer_compact(&u->in);
-        if (!upstream_fill(u) && !u->eof) return PROXY_WAIT; // the backend's turn
+        if (!fill(u) && !u->eof) return PROXY_WAIT; // the backend's turn
         moved = buffer_used(&u->in);
     }
     return PROXY_ENDED;

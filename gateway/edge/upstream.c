@@ -98,12 +98,14 @@ static bool has_more(const struct upstream *u)
     return !u->eof && (u->ssl ? tls_socket_has_more(&u->socket, u->ssl) : u->readable);
 }
 
-bool upstream_fill(struct upstream *u)
+bool upstream_fill(struct upstream *u, size_t max)
 {
     size_t before = u->in.end;
-    while (has_more(u) && buffer_take(&u->in) && buffer_room(&u->in) > 0) {
+    while (has_more(u) && buffer_take(&u->in) && buffer_room(&u->in) > 0 && u->in.end - before < max) {
         char *p = u->in.p + u->in.end;
-        size_t got = u->ssl ? receive_tls(u, p, buffer_room(&u->in)) : receive(u, p, buffer_room(&u->in));
+        size_t n = buffer_room(&u->in), left = max - (u->in.end - before);
+        if (n > left) n = left;
+        size_t got = u->ssl ? receive_tls(u, p, n) : receive(u, p, n);
         // TLS may have to write before it can read on: then `readable` stays set, and the next event tries
         // again.
         if (got == 0) break;

@@ -90,8 +90,8 @@ struct upstream *upstream_connect(const struct upstream_plan *plan, struct err *
 void upstream_go_on_connecting(struct upstream *u);
 bool upstream_unpark(struct upstream *u); // false: it has failed and may be gone
 
-// Reads what is there. False when nothing was added.
-bool upstream_fill(struct upstream *u);
+// Reads what is there, at most `max` bytes of it. False when nothing was added.
+bool upstream_fill(struct upstream *u, size_t max);
 // Sends what is in `out`. True when it is empty.
 bool upstream_flush(struct upstream *u);
 // Sends bytes that are nobody's yet, past `out`, which must be empty. Returns how many were taken.

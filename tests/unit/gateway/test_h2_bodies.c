@@ -12,6 +12,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "gateway/edge/h2.h"
+#include "gateway/edge/upstream.h"
+
 enum { BIG = 3 * 1024 * 1024 };
 
 static char *pattern(void)
@@ -121,6 +124,41 @@ static void test_a_stream_that_nobody_reads_is_reset(void **state)
     assert_int_equal(h2_seen(&c, other)->status, 404);
     h2_close(&c);
     close(b);
+}
+
+static size_t held; // bytes of answers that wait for the client
+
+static void count_held(struct worker *w)
+{
+    held = 0;
+    const struct h2 *h = w->conns->h2;
+    for (struct h2_link *l = h->streams.next; l != &h->streams; l = l->next) {
+        const struct exchange *x = container_of(l, struct h2_stream, all)->x;
+        if (x && x->upstream) held += buffer_used(&x->upstream->in);
+    }
+}
+
+// Many streams that nobody reads: of each, hardly more than its head is fetched from the backend.
+static void test_streams_that_nobody_reads_hold_little(void **state)
+{
+    struct edge *e = *state;
+    enum { STREAMS = 20 };
+    static char zeros[128 * 1024];
+    struct h2_client c;
+    int b[STREAMS];
+    h2_open(e, &c, 1000);
+    for (int i = 0; i < STREAMS; i++) {
+        h2_get(&c, "/");
+        b[i] = backend_accept(e, RIG_WAIT_MS);
+        backend_await(b[i], "\r\n\r\n");
+        backend_send(b[i], "HTTP/1.1 200 OK\r\nContent-Length: 131072\r\n\r\n");
+        backend_send_n(b[i], zeros, sizeof zeros);
+    }
+    usleep(200 * 1000);
+    edge_on_thread(e, count_held);
+    assert_in_range(held, STREAMS, STREAMS * 4096);
+    h2_close(&c);
+    for (int i = 0; i < STREAMS; i++) close(b[i]);
 }
 
 // A client that reads nothing at all: nothing is read from it either, and in the end it is cut off.
@@ -397,6 +435,7 @@ int main(void)
         T(test_a_big_answer),
         T(test_two_big_answers_share_the_connection),
         T(test_a_stream_that_nobody_reads_is_reset),
+        T(test_streams_that_nobody_reads_hold_little),
         T(test_a_connection_that_nobody_reads_is_cut_off),
         T(test_uploads),
         T(test_an_upload_arrives_as_it_was_sent),
