@@ -2,6 +2,7 @@
 // The client side of TLS: how backends are spoken to.
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -139,14 +140,24 @@ SSL *tls_client_connect(struct tls_client *t, const char *name, SSL_SESSION **sl
     return NULL;
 }
 
+// ", it is not for app.internal" when that is what is wrong; "" otherwise.
+static const char *expected_name(SSL *ssl, long verdict, char *buf, size_t n)
+{
+    const char *name = X509_VERIFY_PARAM_get0_host(SSL_get0_param(ssl), 0);
+    if (verdict != X509_V_ERR_HOSTNAME_MISMATCH || !name) return "";
+    snprintf(buf, n, ", it is not for %s", name);
+    return buf;
+}
+
 void tls_client_failure(SSL *ssl, unsigned long error, const char *name, struct err *err)
 {
+    char wanted[256];
     const char *reason = ERR_reason_error_string(error);
     long verdict = SSL_get_verify_result(ssl);
     bool not_tls = ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) == SSL_R_WRONG_VERSION_NUMBER;
     if (SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE && verdict != X509_V_OK)
-        err_set(err, ERR_PROXY_TLS, "the certificate of %s: %s", name,
-                X509_verify_cert_error_string(verdict));
+        err_set(err, ERR_PROXY_TLS, "the certificate of %s: %s%s", name,
+                X509_verify_cert_error_string(verdict), expected_name(ssl, verdict, wanted, sizeof wanted));
     else if (not_tls)
         err_set(err, ERR_PROXY_TLS, "TLS with %s: what it answers is not TLS", name);
     else

@@ -12,7 +12,8 @@
 enum { CLAIMS_MAX = 32, EXPLAIN_ARENA = 1024 * 1024, EXPLAIN_MAX = 64 * 1024 };
 
 struct question {
-    struct str host, path;
+    struct str host;
+    struct http_target target;
     const struct route *route;
     struct identity identity;
     bool logged_in;
@@ -22,13 +23,12 @@ struct question {
 static bool parse_url(struct arena *a, const char *text, struct question *q, struct err *err)
 {
     struct url url;
-    struct http_target target;
     struct str full = strstr(text, "://") ? str_c(text) : arena_printf(a, "https://%s", text);
     if (!url_parse(a, full, &url, err)) return false;
     if (!url.https) return err_set(err, ERR_URL, "routes are reached over https://");
-    if (!http_target_parse(a, url.path, &target, err)) return false;
+    if (!http_target_parse(a, url.path, &q->target, err)) return false;
     q->host = url.host;
-    q->path = target.path;
+    q->target.query = url.query;
     return true;
 }
 
@@ -130,16 +130,17 @@ static bool is_own_endpoint(struct str path)
 }
 
 // Where an allowed request goes, when it goes elsewhere than one would think.
-static void add_way(struct sbuf *b, struct arena *a, const struct route_target *t, struct str path)
+static void add_way(struct sbuf *b, struct arena *a, const struct route_target *t,
+                    const struct http_target *target)
 {
-    const struct http_target target = { .path = path };
     bool takes_off = t->strip_prefix || t->rewrite.p;
     if (t->redirect.to.p) {
         struct str prefix = t->redirect.keep_path ? t->prefix : STR_NONE;
-        struct str to = http_redirect_location(a, t->redirect.to, &target, prefix);
+        struct str to = http_redirect_location(a, t->redirect.to, target, prefix);
         sbuf_addf(b, "The answer is a redirect (%d) to %.*s\n", t->redirect.status, STR_FMT(to));
     } else if (takes_off) {
-        struct str there = http_rewrite_path(a, path, t->prefix, t->rewrite.p ? t->rewrite : STR("/"));
+        struct str there =
+            http_rewrite_path(a, target->path, t->prefix, t->rewrite.p ? t->rewrite : STR("/"));
         sbuf_addf(b, "The backend is asked for %.*s\n", STR_FMT(there));
     }
 }
@@ -153,7 +154,7 @@ static void add_decision(struct sbuf *b, struct arena *a, const struct config *c
         sbuf_addf(b, "No route of %.*s begins with this path.\n", STR_FMT(q->host));
     struct str text = decision_explain(a, d);
     sbuf_addf(b, "%.*s\n", STR_FMT(text));
-    if (d->verdict == VERDICT_ALLOW) add_way(b, a, d->route->target, q->path);
+    if (d->verdict == VERDICT_ALLOW) add_way(b, a, d->route->target, &q->target);
 }
 
 struct str explain(struct arena *a, const struct config *c, const struct explain_request *r,
@@ -161,18 +162,18 @@ struct str explain(struct arena *a, const struct config *c, const struct explain
 {
     struct question q = { 0 };
     if (!parse_url(a, r->url, &q, err) || !parse_address(r->address, &q, err)) return STR_NONE;
-    q.route = route_match(&c->routes, q.host, q.path);
+    q.route = route_match(&c->routes, q.host, q.target.path);
     if (!make_identity(a, c, r, &q, err)) return STR_NONE;
     struct sbuf b;
     sbuf_init(&b, a, EXPLAIN_MAX);
-    sbuf_addf(&b, "%s https://%.*s%.*s", r->method, STR_FMT(q.host), STR_FMT(q.path));
+    sbuf_addf(&b, "%s https://%.*s%.*s", r->method, STR_FMT(q.host), STR_FMT(q.target.path));
     add_visitor(&b, &q, r->address != NULL);
-    if (is_own_endpoint(q.path)) {
+    if (is_own_endpoint(q.target.path)) {
         sbuf_add_c(&b, "The gateway answers this itself; no route and no policy is asked.\n");
         *ret_verdict = VERDICT_DENY;
         return sbuf_str(&b);
     }
-    struct policy_request request = { str_c(r->method), q.path, q.address };
+    struct policy_request request = { str_c(r->method), q.target.path, q.address };
     struct decision d = policy_decide(q.route, q.logged_in ? &q.identity : NULL, &request);
     add_decision(&b, a, c, &q, &d);
     *ret_verdict = d.verdict;

@@ -178,13 +178,13 @@ static void test_explain_takes_an_address(void **state)
 static void test_explain_says_where_requests_go(void **state)
 {
     (void)state;
-    struct explain_request r = { .method = "GET", .url = "https://login.example.com/old/a" };
+    struct explain_request r = { .method = "GET", .url = "https://login.example.com/old/a?b=1" };
     assert_explained(
         &r, VERDICT_ALLOW,
         "GET https://login.example.com/old/a for a visitor who is not logged in\n"
         "Route login.example.com/old (line 12), policy public, rule 1: allowed. This page is open "
         "to everyone. [policy.public]\n"
-        "The answer is a redirect (308) to /new/a\n");
+        "The answer is a redirect (308) to /new/a?b=1\n");
     r.url = "https://login.example.com/new/a";
     assert_explained(
         &r, VERDICT_ALLOW,

@@ -145,7 +145,7 @@ static void test_the_server_name_is_asked_for_and_checked(void **state)
     client_close(&c);
     tls_backend_close(ssl, fd, false);
     SSL_CTX_free(ctx);
-    refuse_certificate(e, "address", GET("sni"), "ostname mismatch");
+    refuse_certificate(e, "address", GET("sni"), "ostname mismatch, it is not for app.internal");
 }
 
 static void test_certificates_that_prove_nothing(void **state)
