@@ -179,9 +179,9 @@ const struct section section_oidc_provider =
 #define AT(field) offsetof(struct route_draft, field)
 static const struct option route_timeout_options[] = {
     { "connect", OPTION_DURATION, AT(target.connect_timeout), .absent = "timeouts.connect", .min = 1,
-      .max = HOUR, .help = "For a connection to the backend." },
+      .max = HOUR, .help = "For a connection to the backend, TLS included." },
     { "response", OPTION_DURATION, AT(target.response_timeout), .absent = "timeouts.response", .min = 1,
-      .max = DAY, .help = "For the head of the backend's answer." },
+      .max = DAY, .help = "For the backend's answer to begin, and for pauses within it." },
     { "stream", OPTION_DURATION, AT(target.stream_timeout), .absent = "timeouts.stream", .min = 1,
       .max = 7 * DAY, .help = "For silence on a WebSocket or an event stream." },
 };
@@ -361,9 +361,9 @@ static const struct option timeout_options[] = {
     { "drain", OPTION_DURATION, AT(timeout_drain), .preset = "30s", .min = 1, .max = HOUR,
       .help = "For requests under way when the gateway stops." },
     { "connect", OPTION_DURATION, offsetof(struct config_draft, connect_timeout), .preset = "5s", .min = 1,
-      .max = HOUR, .help = "For a connection to a backend." },
+      .max = HOUR, .help = "For a connection to a backend, TLS included." },
     { "response", OPTION_DURATION, offsetof(struct config_draft, response_timeout), .preset = "60s", .min = 1,
-      .max = DAY, .help = "For the head of a backend's answer." },
+      .max = DAY, .help = "For a backend's answer to begin, and for pauses within it." },
     { "stream", OPTION_DURATION, offsetof(struct config_draft, stream_timeout), .preset = "1h", .min = 1,
       .max = 7 * DAY, .help = "For silence on a WebSocket or an event stream." },
 };
