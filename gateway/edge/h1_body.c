@@ -82,11 +82,12 @@ static void body_cut_off(struct exchange *x)
 struct str h1_body_peek(struct exchange *x)
 {
     struct conn *c = x->stream;
-    while (!x->body_done && !x->body_failed && !c->broken) {
+    while (!x->body_done && !x->body_failed) {
         struct str data = c->h1.tunnel     ? body_window(c)
                           : x->req.chunked ? peek_chunked(c, x)
                                            : peek_length(c);
         if (data.n > 0 || x->body_done || x->body_failed) return data;
+        if (c->broken) break; // but what came before that counts
         send_continue(c, x);
         rewind_window(c);
         if (conn_fill(c)) {

@@ -8,11 +8,12 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <openssl/bio.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { UPDATES = 40 * 1000 };
+enum { UPDATES = 4000 };
 
 static void add_updates(SSL *ssl, int n)
 {
@@ -57,11 +58,51 @@ static void test_a_few_key_updates_are_welcome(void **state)
     client_close(&c);
 }
 
+// --- awkward moments
+
+static void sleep_a_little(struct worker *w)
+{
+    (void)w;
+    usleep(200 * 1000);
+}
+
+static void *keep_busy(void *e)
+{
+    edge_on_thread(e, sleep_a_little);
+    return NULL;
+}
+
+#define ASK                                                                                                  \
+    "GET /ws HTTP/1.1\r\n" HOST_APP "Connection: Upgrade\r\nUpgrade: websocket\r\n"                          \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+#define YES                                                                                                  \
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"                      \
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+
+// Many clients close the socket without close_notify as soon as they have sent their last message.
+static void test_last_words_in_a_tunnel_arrive(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    pthread_t busy;
+    int b = ask_and_answer(e, &c, ASK, YES);
+    client_expect(&c, "\r\n\r\n");
+    pthread_create(&busy, NULL, keep_busy, e);
+    usleep(50 * 1000);
+    client_send(&c, "last words;"); // both are there when the worker looks again
+    client_close(&c);
+    backend_await(b, "last words;");
+    assert_true(backend_is_closed(b));
+    pthread_join(busy, NULL);
+    close(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_a_flood_of_key_updates_ends_the_connection, edge_test_begin),
         cmocka_unit_test_setup(test_a_few_key_updates_are_welcome, edge_test_begin),
+        cmocka_unit_test_setup(test_last_words_in_a_tunnel_arrive, edge_test_begin),
     };
     return cmocka_run_group_tests(tests, edge_setup, edge_teardown);
 }
