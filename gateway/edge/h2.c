@@ -47,7 +47,7 @@ void h2_list_remove(struct h2_link *l)
 
 // --- what a worker's connections share
 
-struct h2_worker *h2_worker_new(void)
+struct h2_worker *h2_worker_new(size_t connections)
 {
     struct h2_worker *w = calloc(1, sizeof *w);
     if (!w) return NULL;
@@ -55,6 +55,7 @@ struct h2_worker *h2_worker_new(void)
     w->option = h2_session_option();
     buffer_pool_init(&w->bodies, LIMIT_H2_STREAM_WINDOW, KEPT_BODIES);
     h2_list_init(&w->dirty);
+    h2_memory_init(&w->memory, connections);
     if (w->callbacks && w->option) return w;
     h2_worker_free(w);
     return NULL;
@@ -71,6 +72,7 @@ void h2_worker_free(struct h2_worker *w)
     buffer_pool_done(&w->bodies);
     nghttp2_session_callbacks_del(w->callbacks);
     nghttp2_option_del(w->option);
+    h2_memory_done(&w->memory);
     free(w);
 }
 
@@ -399,7 +401,8 @@ static bool h2_start(struct conn *c)
     h2_list_init(&h->streams);
     h2_list_init(&h->news);
     h2_list_init(&h->waiting);
-    if (nghttp2_session_server_new2(&h->session, shared->callbacks, h, shared->option) != 0 ||
+    if (nghttp2_session_server_new3(&h->session, shared->callbacks, h, shared->option, &shared->memory.mem) !=
+            0 ||
         !submit_settings(h)) {
         nghttp2_session_del(h->session);
         free(h);

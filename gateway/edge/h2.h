@@ -5,6 +5,7 @@
 //   h2.c          life of a connection: receiving, sending, draining, closing, clocks
 //   h2_session.c  what nghttp2 calls: frames become streams and news of streams
 //   h2_stream.c   what exchanges call: answers and request bodies
+//   h2_memory.c   what nghttp2 allocates
 //   h2_guard.c    frames and resets that a client may cost us
 //
 // nghttp2 must not be entered from its own callbacks, and the journey and the proxy call engines at will. So
@@ -16,6 +17,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "gateway/edge/conn.h"
+#include "gateway/edge/h2_memory.h"
 #include "http/h2_request.h"
 
 enum {
@@ -101,6 +103,7 @@ struct h2 {
 
 // Shared by a worker's connections.
 struct h2_worker {
+    struct h2_memory memory;
     nghttp2_session_callbacks *callbacks;
     nghttp2_option *option;
     struct buffer_pool bodies;
@@ -108,7 +111,7 @@ struct h2_worker {
     unsigned nfree;
     struct h2_link dirty;
 };
-struct h2_worker *h2_worker_new(void);
+struct h2_worker *h2_worker_new(size_t connections); // at most, as far as is known
 void h2_worker_free(struct h2_worker *w); // NULL is accepted
 // At the end of a round: what was said leaves.
 void h2_worker_flush(struct h2_worker *w);

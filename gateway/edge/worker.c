@@ -114,7 +114,7 @@ bool worker_init(struct worker *w, const struct shared *shared, unsigned number,
     if (!crypto_random(w->random, sizeof w->random)) return err_set(err, ERR_CRYPTO, "no random bytes");
     w->reader = store_reader_new(shared->store, err);
     if (!w->reader) return false;
-    w->h2 = h2_worker_new();
+    w->h2 = h2_worker_new((size_t)shared->config->max_connections);
     if (!w->h2) return err_set(err, ERR_NO_MEMORY, "HTTP/2");
     if (!loop_init(&w->loop)) return err_set(err, ERR_INTERNAL, "event loop: %s", strerror(errno));
     refusal_log_init(&w->refusals, &w->loop);

@@ -35,7 +35,7 @@ static void begin(void)
     worker.shared = &shared;
     buffer_pool_init(&worker.in_buffers, CONN_IN_BYTES, 1);
     buffer_pool_init(&worker.out_buffers, CONN_OUT_BYTES, 1);
-    worker.h2 = h2_worker_new();
+    worker.h2 = h2_worker_new(16);
     if (!worker.h2 || !loop_init(&worker.loop)) abort();
 }
 
