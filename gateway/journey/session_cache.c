@@ -6,7 +6,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-enum { ENTRY_BYTES = 2 * 1024 }; // what most sessions need
+enum { ENTRY_BYTES = 1536 }; // what most sessions need
 
 struct cached_session {
     struct arena *arena; // everything below, and the session's strings

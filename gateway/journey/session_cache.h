@@ -7,7 +7,7 @@
 
 #include "gateway/store/store.h"
 
-enum { SESSION_CACHE_BUCKETS = 1024, SESSION_CACHE_WAYS = 4, SESSION_CACHE_BYTES = 16 * 1024 };
+enum { SESSION_CACHE_BUCKETS = 8192, SESSION_CACHE_WAYS = 4, SESSION_CACHE_BYTES = 16 * 1024 };
 
 struct cached_session;
 struct session_cache {
