@@ -141,7 +141,7 @@ static void test_a_kept_connection_that_was_closed(void **state)
 }
 
 // Closed when the request is already on its way.
-static void test_a_request_is_sent_again_only_when_that_is_safe(void **state)
+static void test_a_swallowed_request_is_sent_again(void **state)
 {
     struct edge *e = *state;
     struct client c;
@@ -154,13 +154,39 @@ static void test_a_request_is_sent_again_only_when_that_is_safe(void **state)
     backend_await(b, "\r\n\r\n");
     backend_send(b, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain");
     client_expect(&c, "again");
-    client_send(&c, "POST / HTTP/1.1\r\n" HOST_APP "Content-Length: 4\r\n\r\nonce");
-    backend_await(b, "once");
-    close(b);
-    client_expect(&c, "HTTP/1.1 502");
-    assert_int_equal(backend_accept(e, 200), -1);
-    for (int i = 0; i < 2; i++) edge_expect_log(e, "\"event\":\"access\"", "\"status\":200");
     client_close(&c);
+    close(b);
+}
+
+// Every one of these arrives on a kept connection, which the backend then closes, some after a part of an
+// answer.
+static void test_what_is_not_sent_again(void **state)
+{
+    struct edge *e = *state;
+    static const struct {
+        const char *request, *last, *part;
+    } once[] = {
+        { "POST / HTTP/1.1\r\n" HOST_APP "Content-Length: 4\r\n\r\nonce", "once", "" },
+        { "POST / HTTP/1.1\r\n" HOST_APP "Content-Length: 0\r\n\r\n", "\r\n\r\n", "" },
+        { "GET / HTTP/1.1\r\n" HOST_APP "Content-Length: 4\r\n\r\nonce", "once", "" },
+        { "GET / HTTP/1.1\r\n" HOST_APP "Transfer-Encoding: chunked\r\n\r\n4\r\nonce\r\n0\r\n\r\n",
+          "0\r\n\r\n", "" },
+        { GET_APP, "\r\n\r\n", "H" },
+        { GET_APP, "\r\n\r\n", "HTTP/1.1 103 Early Hints\r\n\r\n" },
+    };
+    for (size_t i = 0; i < sizeof once / sizeof *once; i++) {
+        struct client c;
+        int b = ask_and_answer(e, &c, GET_APP, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst");
+        client_expect(&c, "first");
+        client_send(&c, once[i].request);
+        backend_await(b, once[i].last);
+        backend_send(b, once[i].part);
+        usleep(20 * 1000);
+        close(b);
+        client_expect(&c, "HTTP/1.1 502");
+        assert_int_equal(backend_accept(e, 100), -1);
+        client_close(&c);
+    }
 }
 
 static void test_a_dead_backend(void **state)
@@ -223,7 +249,8 @@ int main(void)
         T(test_unexpected_bodies_end_the_connection),
         T(test_stray_bytes_in_the_round_of_the_next_request),
         T(test_a_kept_connection_that_was_closed),
-        T(test_a_request_is_sent_again_only_when_that_is_safe),
+        T(test_a_swallowed_request_is_sent_again),
+        T(test_what_is_not_sent_again),
         T(test_a_dead_backend),
         T(test_another_backend_takes_over),
         T(test_another_address_of_the_backend),
