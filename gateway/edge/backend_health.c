@@ -119,6 +119,12 @@ static void health_run(struct upstream *u)
             return;
         }
         if (head.status >= 200) break;
+        // One after the other, as fast as they are read: no timer would ever be looked at again.
+        if (++u->interim > UPSTREAM_INTERIM) {
+            err_set(&err, ERR_UPSTREAM_HEAD, "more than %d interim answers", UPSTREAM_INTERIM);
+            finish(p, &err);
+            return;
+        }
         u->scanned = 0;
         buffer_consume(&u->in, head.bytes);
     }

@@ -10,7 +10,6 @@
 #include "http/websocket.h"
 
 enum {
-    MAX_INTERIM = 64,
     READ_AHEAD = 4 * 1024, // bytes of an answer that are taken in although the client takes nothing
 };
 
@@ -155,8 +154,8 @@ static enum proxy_step take_head(struct upstream *u)
         u->scanned = 0;
         if (head.status >= 200) break;
         if (head.status == 101) return pass_upgrade(u, &head) ? PROXY_ENDED : PROXY_FAILED;
-        if (++u->interim > MAX_INTERIM) {
-            err_set(&u->x->err, ERR_UPSTREAM_HEAD, "more than %d interim answers", MAX_INTERIM);
+        if (++u->interim > UPSTREAM_INTERIM) {
+            err_set(&u->x->err, ERR_UPSTREAM_HEAD, "more than %d interim answers", UPSTREAM_INTERIM);
             return PROXY_FAILED;
         }
         buffer_consume(&u->in, head.bytes);

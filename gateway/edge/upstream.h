@@ -14,6 +14,8 @@
 #include "gateway/edge/tls_socket.h"
 #include "http/body.h"
 
+enum { UPSTREAM_INTERIM = 64 }; // 1xx answers before the final one
+
 // CONNECTING includes the TLS handshake.
 enum upstream_state { UPSTREAM_CONNECTING, UPSTREAM_BUSY, UPSTREAM_IDLE };
 

@@ -27,13 +27,23 @@ static const char routes[] = "  - { host: up.example.com, backends: [ 'unix:one.
 // An application that answers every request with its status, one after the other, until it is stopped.
 struct app {
     int fd;
-    _Atomic int status; // 0: accepts and says nothing
+    _Atomic int status; // 0: accepts and says nothing; -1: interim answers without an end
     _Atomic int checks, visits;
     _Atomic bool stop;
     char first_check[512];
     pthread_t thread;
 };
 static struct app one, two;
+
+static void flood(int fd)
+{
+    char many[64 * 256];
+    static const char hints[] = "HTTP/1.1 103 Early Hints\r\n\r\n";
+    size_t n = 0;
+    for (; n + sizeof hints < sizeof many; n += sizeof hints - 1) memcpy(many + n, hints, sizeof hints - 1);
+    while (send(fd, many, n, MSG_NOSIGNAL) == (ssize_t)n) {
+    }
+}
 
 static void serve(struct app *app, int fd)
 {
@@ -54,6 +64,10 @@ static void serve(struct app *app, int fd)
     int status = atomic_load(&app->status);
     if (status == 0) {
         recv(fd, in, 1, 0);
+        return;
+    }
+    if (check && status < 0) {
+        flood(fd);
         return;
     }
     int m =
@@ -193,6 +207,7 @@ static void test_out_and_back(void **state)
     expect_out_and_back(*state, 503, "it answered 503");
     expect_out_and_back(*state, 404, "it answered 404");
     expect_out_and_back(*state, 0, "proxy.timeout");
+    expect_out_and_back(*state, -1, "interim answers"); // the worker would read them for ever
 }
 
 // Nobody is well: requests go somewhere all the same.
