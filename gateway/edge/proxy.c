@@ -151,12 +151,19 @@ static bool retry(struct upstream *u)
     return true;
 }
 
+// It closed the connection while the client took its time over the body: else a few slow clients could have
+// backends ejected.
+static bool waited_in_vain(const struct upstream *u)
+{
+    return u->eof && !u->request_done && buffer_used(&u->out) == 0;
+}
+
 // A backend that gives no answer, or none that can be understood. What breaks off later is left to the
 // client: it may be the answer's own fault.
 static void fail_backend(struct upstream *u)
 {
     struct exchange *x = u->x;
-    if (!u->head_done) backend_failed(x->worker, u->target, u->backend, &x->err, false);
+    if (!u->head_done && !waited_in_vain(u)) backend_failed(x->worker, u->target, u->backend, &x->err, false);
     fail(x);
 }
 

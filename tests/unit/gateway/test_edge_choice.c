@@ -284,6 +284,21 @@ static void test_what_is_no_failure(void **state)
     assert_int_equal(edge_log_lines(e, "backend.ejected"), 0);
 }
 
+// The backend closes the connection because the body does not come.
+static void test_slow_clients_eject_nobody(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    client_open(e, &c);
+    client_send(&c, "POST / HTTP/1.1\r\nHost: alone.example.com\r\nContent-Length: 10\r\n\r\npart");
+    int b = unix_take(a_fd);
+    backend_await(b, "part");
+    close(b);
+    client_expect(&c, "HTTP/1.1 502");
+    client_close(&c);
+    assert_int_equal(edge_log_lines(e, "backend.ejected"), 0);
+}
+
 // The dead one costs one attempt, not one of each request.
 static void test_a_dead_backend_is_left_alone(void **state)
 {
@@ -333,6 +348,7 @@ int main(void)
         T(test_the_only_backend_is_tried_all_the_same),
         T(test_silence_and_nonsense_are_failures),
         T(test_what_is_no_failure),
+        T(test_slow_clients_eject_nobody),
         T(test_a_dead_backend_is_left_alone),
         T(test_a_drained_worker_keeps_no_connection), // the last one
     };
