@@ -17,15 +17,10 @@ struct cached_session {
     struct session session;
 };
 
-static void release(struct cached_session *s)
+void session_cache_release(struct cached_session *s)
 {
     if (!s || --s->refs > 0) return;
     arena_free(s->arena);
-}
-
-void session_cache_release(struct cached_session *s)
-{
-    release(s);
 }
 
 const struct session *cached_session(const struct cached_session *s)
@@ -66,13 +61,13 @@ static void drop(struct cached_session **bucket, struct cached_session *s)
     for (size_t i = 0; i < SESSION_CACHE_WAYS; i++) {
         if (bucket[i] != s) continue;
         bucket[i] = NULL;
-        release(s);
+        session_cache_release(s);
     }
 }
 
 static void keep(struct cached_session **bucket, struct cached_session *s)
 {
-    release(bucket[SESSION_CACHE_WAYS - 1]);
+    session_cache_release(bucket[SESSION_CACHE_WAYS - 1]);
     memmove(bucket + 1, bucket, (SESSION_CACHE_WAYS - 1) * sizeof *bucket);
     bucket[0] = s;
     s->refs++;
@@ -132,7 +127,7 @@ void session_cache_clear(struct session_cache *c)
 {
     for (size_t i = 0; i < SESSION_CACHE_BUCKETS; i++)
         for (size_t k = 0; k < SESSION_CACHE_WAYS; k++) {
-            release(c->v[i][k]);
+            session_cache_release(c->v[i][k]);
             c->v[i][k] = NULL;
         }
 }
