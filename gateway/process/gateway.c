@@ -58,9 +58,10 @@ static int64_t connection_limit(const struct config *c)
     int64_t carried = admission_for_descriptors((int64_t)r.rlim_cur);
     if (max > 0 && max <= carried) return max;
     if (max > 0)
-        log_message(LOG_WARN, "limits.connections",
-                    "%lld connections are allowed, but with a limit of %llu open files it can be %lld only",
-                    (long long)max, (unsigned long long)r.rlim_cur, (long long)carried);
+        log_message(
+            LOG_WARN, "limits.connections",
+            "%lld connections are allowed, but %llu open files (LimitNOFILE, ulimit -n) carry only %lld",
+            (long long)max, (unsigned long long)r.rlim_cur, (long long)carried);
     return carried;
 }
 
