@@ -121,7 +121,7 @@ static bool parse_master(struct str text, uint8_t ret[SEAL_KEY_BYTES])
 
 static bool load_master(struct arena *a, const char *path, uint8_t ret[SEAL_KEY_BYTES], struct err *err)
 {
-    bool absent;
+    bool absent = false;
     struct str text;
     if (!file_absent(path, &absent, err) || (absent && !make_master(a, path, err)) ||
         !file_read_private(a, path, LIMIT_SECRET_BYTES, &text, err))

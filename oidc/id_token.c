@@ -81,7 +81,7 @@ static bool not_in_future(const struct id_token *t, const char *name, double sec
 // Clause 9: "The current time MUST be before the time represented by the exp Claim."
 static bool check_expiry(const struct id_token *t, struct err *err)
 {
-    double exp;
+    double exp = 0;
     if (!required_date(t, "exp", &exp, err)) return false;
     if ((double)t->expect->now - (double)t->client->clock_skew < exp) return true;
     return err_set(err, ERR_OIDC_EXPIRED, "it expired %.0f seconds ago", (double)t->expect->now - exp);
@@ -91,14 +91,14 @@ static bool check_expiry(const struct id_token *t, struct err *err)
 // time.
 static bool check_issued_at(const struct id_token *t, struct err *err)
 {
-    double iat;
+    double iat = 0;
     return required_date(t, "iat", &iat, err) && not_in_future(t, "iat", iat, err);
 }
 
 // RFC 7519 section 4.1.5: "the current date/time MUST be after or equal to the not-before date/time".
 static bool check_not_before(const struct id_token *t, struct err *err)
 {
-    double nbf;
+    double nbf = 0;
     if (!json_object_get(t->claims, "nbf")) return true;
     return required_date(t, "nbf", &nbf, err) && not_in_future(t, "nbf", nbf, err);
 }
@@ -106,7 +106,7 @@ static bool check_not_before(const struct id_token *t, struct err *err)
 // Section 2, auth_time: optional, a number. A time in the future would make every login look fresh.
 static bool check_auth_time(const struct id_token *t, struct err *err)
 {
-    double auth_time;
+    double auth_time = 0;
     if (!oidc_json_get(t->claims, "auth_time")) return true;
     return required_date(t, "auth_time", &auth_time, err) && not_in_future(t, "auth_time", auth_time, err);
 }

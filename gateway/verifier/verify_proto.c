@@ -225,7 +225,7 @@ static bool require(const struct verify_request *q, uint64_t seen, struct err *e
 bool verify_request_decode(struct arena *a, struct str payload, struct verify_request *ret, struct err *err)
 {
     struct verify_request q = { 0 };
-    uint64_t seen;
+    uint64_t seen = 0;
     if (!decode(a, payload, request_fields, REQUEST_FIELDS, &q, &seen, err)) return false;
     if (!require(&q, seen, err)) return false;
     q.saml.provider = q.oidc.provider = q.provider;

@@ -58,7 +58,7 @@ export async function sessions(stage, report, { quick }) {
   const name = fixed(count, 0);
   const list = [turns(stage, one, '1', [value(one)]), ...ASKING.map((k) => turns(stage, many, `${name}, ${fixed(k, 0)} in turn`, cookies.slice(0, k)))];
   report.section('Many sessions');
-  report.line(`Two gateways, one with the session of one login, the other with ${name} copies of such a session under ids of their own. Each request to it brings the next of so many cookies in random order: ${ASKING[ASKING.length - 1]} in turn is what no cache of a worker holds. HTTP/1.1, 32 connections, ${n} interleaved rounds of ${seconds} s, medians.`);
+  report.line(`Two gateways, one with the session of one login, the other with ${name} copies of such a session under ids of their own. Each request to it brings the next of so many cookies in random order: ${fixed(ASKING[ASKING.length - 1], 0)} in turn are the people of a busy site. HTTP/1.1, 32 connections, ${n} interleaved rounds of ${seconds} s, medians.`);
   const load = (s, t = seconds) => wrk(stage.world, s, '/1k', { seconds: t, script: script(s.file, s), cookie: false });
   for (const s of list) await load(s, quick ? 1 : 3);
   const results = await rounds(list, n, (s) => costOf(stage, s, load), (t) => progress(`sessions: ${t}`));
