@@ -403,7 +403,8 @@ static void h1_run(struct conn *c)
 static bool waits_for_body(const struct conn *c)
 {
     const struct exchange *x = c->h1.exchange;
-    return x && x->on_body && !x->body_done && !x->tunnel && c->in.start == c->in.end;
+    bool nothing = c->in.start == c->in.end && !c->readable; // readable: the backend does not take it
+    return x && x->on_body && !x->body_done && !x->tunnel && nothing;
 }
 
 // An exchange's clock has run out. Only when it is the client that is waited for, it ends.
