@@ -175,10 +175,16 @@ static void end(struct upstream *u)
     x->engine->end(x);
 }
 
-void proxy_clock(struct upstream *u)
+// Seconds of silence that the backend may have.
+static int64_t patience(const struct upstream *u)
 {
     const struct route_target *t = u->x->route->target;
-    timer_set(&u->worker->loop, &u->timer, (u->stream ? t->stream_timeout : t->response_timeout) * 1000);
+    return u->stream ? t->stream_timeout : t->response_timeout;
+}
+
+void proxy_clock(struct upstream *u)
+{
+    timer_set(&u->worker->loop, &u->timer, patience(u) * 1000);
 }
 
 void proxy_flush(struct upstream *u)
@@ -268,13 +274,15 @@ static void proxy_timeout(struct upstream *u)
 {
     struct exchange *x = u->x;
     if (u->state == UPSTREAM_CONNECTING) {
-        err_set(&x->err, ERR_PROXY_CONNECT_TIMEOUT, "%s %.*s",
-                u->ssl ? "TLS handshake with" : "connecting to", STR_FMT(u->backend->authority));
+        err_set(&x->err, ERR_PROXY_CONNECT_TIMEOUT, "%s %.*s took longer than %lld s (timeouts.connect)",
+                u->ssl ? "the TLS handshake with" : "connecting to", STR_FMT(u->backend->authority),
+                (long long)x->route->target->connect_timeout);
         not_connected(u);
     } else if (!x->tunnel && waits_for_client(u)) {
         proxy_clock(u);
     } else {
-        err_set(&x->err, ERR_PROXY_TIMEOUT, "waiting for %.*s", STR_FMT(u->backend->authority));
+        err_set(&x->err, ERR_PROXY_TIMEOUT, "nothing from %.*s for %lld s (timeouts.%s)",
+                STR_FMT(u->backend->authority), (long long)patience(u), u->stream ? "stream" : "response");
         fail_backend(u);
     }
 }
