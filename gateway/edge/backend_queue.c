@@ -120,7 +120,8 @@ bool backend_queue_enter(struct exchange *x)
     if (!w) return err_set(&x->err, ERR_NO_MEMORY, "a place in the queue");
     if (!count_in(target_of(q), q->target)) {
         metric_add(&x->worker->metrics.proxy_queue_refused_total, 1);
-        return err_set(&x->err, ERR_PROXY_QUEUE_FULL, "%lld requests wait for a connection already",
+        return err_set(&x->err, ERR_PROXY_QUEUE_FULL,
+                       "limits.queue is %lld, and so many requests wait already",
                        (long long)q->target->max_queue);
     }
     *w = (struct backend_waiter){ .prev = q->last, .x = x, .timer.fire = on_timeout };
