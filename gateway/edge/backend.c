@@ -62,7 +62,8 @@ static struct backend_state *state_of(const struct worker *w, const struct backe
 
 // --- choice
 
-bool backend_counts(const struct route_target *t)
+// Whether connections to these backends have to be counted.
+static bool counts_connections(const struct route_target *t)
 {
     return t->max_connections > 0 || t->balance == BALANCE_LEAST_CONNECTIONS;
 }
@@ -105,7 +106,7 @@ static void consider(struct pick *p, const struct exchange *x, size_t k)
         if (at < p->fallback_at) p->fallback = k, p->fallback_at = at;
         return;
     }
-    int64_t load = backend_counts(t) ? atomic_load(&s->connections) : 0;
+    int64_t load = counts_connections(t) ? atomic_load(&s->connections) : 0;
     if (t->max_connections > 0 && load >= t->max_connections) {
         p->full = true;
         return;
@@ -143,8 +144,8 @@ static bool claim(struct exchange *x, size_t k, bool trial)
 {
     const struct route_target *t = x->route->target;
     struct backend_state *s = state_of(x->worker, &t->backends[k]);
-    if (backend_counts(t) && !take_slot(t, s)) return false;
-    x->slot = backend_counts(t);
+    if (counts_connections(t) && !take_slot(t, s)) return false;
+    x->slot = counts_connections(t);
     if (!trial || claim_trial(x, t, s)) {
         x->backend = k;
         return true;

@@ -47,7 +47,6 @@ enum backend_choice {
 enum backend_choice backend_choose(struct exchange *x);
 // For a target whose connections are counted: one less. Wakes who waits.
 void backend_slot_release(struct worker *w, const struct route_target *t, const struct backend *b);
-bool backend_counts(const struct route_target *t);
 
 // --- passive ejection
 

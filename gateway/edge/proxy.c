@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "gateway/journey/answer.h"
 
+static void proxy_run(struct upstream *u);
+
 static void client_gone(struct exchange *x)
 {
     if (x->upstream) upstream_close(x->upstream);
@@ -213,7 +215,7 @@ static enum proxy_step run_response(struct upstream *u)
     return step;
 }
 
-void proxy_run(struct upstream *u)
+static void proxy_run(struct upstream *u)
 {
     struct exchange *x = u->x;
     u->burst = PROXY_BURST;

@@ -108,5 +108,4 @@ struct upstream *upstream_new(const struct upstream_plan *plan);
 void upstream_note_tls(struct upstream *u, int result);
 
 // Implemented by the proxy.
-void proxy_run(struct upstream *u);
 extern const struct upstream_user proxy_user;
