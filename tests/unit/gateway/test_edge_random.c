@@ -180,7 +180,7 @@ static void test_nothing_is_left(void **state)
     struct edge *e = *state;
     struct course c;
     begin(&c, e);
-    sleep((unsigned)from_environment("SECONDS", 3));
+    sleep((unsigned)from_environment("SECONDS", 2));
     atomic_store(&c.t.clients_stop, true);
     join(c.clients, CLIENTS);
     expect_quiet(e);
