@@ -333,10 +333,27 @@ static void settle(struct h2 *h)
     if (!h->linger) set_clock(h);
 }
 
+// NO_ERROR asks clients to stop sending without taking the answer for a failure (RFC 9113 section 8.1). It
+// travels behind the answer, in a TLS record of its own: curl up to 7.88 takes both in one for a failure.
+static void reset_answered(struct h2 *h)
+{
+    h->answered_early = false;
+    for (struct h2_link *l = h->streams.next; l != &h->streams; l = l->next) {
+        struct h2_stream *st = container_of(l, struct h2_stream, all);
+        if (st->answered_early && !st->closed && !st->end_received)
+            nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR);
+        st->answered_early = false;
+    }
+}
+
 static void send_all(struct h2 *h)
 {
     terminate(h);
     if (h->draining && h2_now(h) >= h->drain_at) last_goaway(h);
+    h2_pump(h);
+    flush(h);
+    if (!h->answered_early) return;
+    reset_answered(h);
     h2_pump(h);
     flush(h);
 }

@@ -59,14 +59,15 @@ struct h2_stream {
     struct conn *conn;  // NULL: has gone
     struct exchange *x; // NULL: has ended
     int32_t id;
-    bool starting;     // news: the head is complete
-    bool body_news;    // news: more body, or its end
-    bool closed;       // news, while there is an exchange: nghttp2 knows the stream no more
-    bool started;      // the journey has begun
-    bool cancelled;    // by the client
-    bool end_received; // END_STREAM: no more body comes
-    bool send_body;    // the answer has one
-    bool ended;        // everything of the answer is in conn->out or in nghttp2
+    bool starting;       // news: the head is complete
+    bool body_news;      // news: more body, or its end
+    bool closed;         // news, while there is an exchange: nghttp2 knows the stream no more
+    bool started;        // the journey has begun
+    bool cancelled;      // by the client
+    bool answered_early; // the answer is complete, the request is not
+    bool end_received;   // END_STREAM: no more body comes
+    bool send_body;      // the answer has one
+    bool ended;          // everything of the answer is in conn->out or in nghttp2
     bool continue_sent;
     bool blocked;       // the client did not take all of what was there
     bool orphan;        // the exchange is over, but it has jobs in other threads
@@ -96,7 +97,8 @@ struct h2 {
     size_t buffered;       // request bodies, all streams
     size_t withheld;       // of these, not yet given back to the connection's window
     struct h2_guard guard;
-    struct err why; // the client's fault: the connection ends
+    struct err why;      // the client's fault: the connection ends
+    bool answered_early; // some stream was
     bool draining, goaway, linger, terminated;
     size_t lingered;
 };
@@ -112,7 +114,7 @@ struct h2_worker {
     struct h2_link dirty;
 };
 struct h2_worker *h2_worker_new(size_t connections); // at most, as far as is known
-void h2_worker_free(struct h2_worker *w); // NULL is accepted
+void h2_worker_free(struct h2_worker *w);            // NULL is accepted
 // At the end of a round: what was said leaves.
 void h2_worker_flush(struct h2_worker *w);
 

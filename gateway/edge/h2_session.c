@@ -232,13 +232,12 @@ static int on_invalid_frame(nghttp2_session *s, const nghttp2_frame *frame, int 
 
 // --- sending
 
-// RFC 9113 section 8.1: an answer may be complete before the request is; NO_ERROR asks the client to stop
-// sending without taking the answer for a failure.
-static void answer_sent(nghttp2_session *s, const nghttp2_frame *frame)
+// RFC 9113 section 8.1: an answer may be complete before the request is; then the client is asked to stop.
+static void answer_sent(struct h2 *h, const nghttp2_frame *frame)
 {
-    struct h2_stream *st = stream_of(s, frame->hd.stream_id);
-    if (st && !st->end_received)
-        nghttp2_submit_rst_stream(s, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+    struct h2_stream *st = stream_of(h->session, frame->hd.stream_id);
+    if (!st || st->end_received) return;
+    st->answered_early = h->answered_early = true;
 }
 
 // A reset that the client made us send costs it as much as one of its own.
@@ -250,11 +249,12 @@ static bool clients_fault(uint32_t code)
 static int on_frame_send(nghttp2_session *s, const nghttp2_frame *frame, void *arg)
 {
     struct h2 *h = arg;
+    (void)s;
     bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     switch (frame->hd.type) {
     case NGHTTP2_DATA:
     case NGHTTP2_HEADERS:
-        if (end) answer_sent(s, frame);
+        if (end) answer_sent(h, frame);
         break;
     case NGHTTP2_RST_STREAM:
         if (clients_fault(frame->rst_stream.error_code)) count_reset(h, "the gateway has");
