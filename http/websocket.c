@@ -44,7 +44,7 @@ bool websocket_handshake_check(const struct http_fields *f, struct err *err)
     if (!key || !is_key(key->value))
         return err_set(err, ERR_WEBSOCKET_HANDSHAKE, "not one Sec-WebSocket-Key of 16 bytes");
     if (!version || !str_eq_c(version->value, "13"))
-        return err_set(err, ERR_WEBSOCKET_HANDSHAKE, "Sec-WebSocket-Version is not 13");
+        return err_set(err, ERR_WEBSOCKET_VERSION, "Sec-WebSocket-Version is not 13");
     return true;
 }
 

@@ -12,7 +12,8 @@ enum { WEBSOCKET_KEY_BYTES = 24 };
 // no body. Every other upgrade is dropped like any hop-by-hop field (RFC 9110 section 7.8 lets a server
 // ignore it).
 bool websocket_is_asked(const struct http_request_head *h);
-// Sec-WebSocket-Key: base64 of 16 bytes. Once, and version 13. ERR_WEBSOCKET_HANDSHAKE.
+// Sec-WebSocket-Key: base64 of 16 bytes, once; ERR_WEBSOCKET_HANDSHAKE. Version 13; ERR_WEBSOCKET_VERSION,
+// whose answer names the version (RFC 6455 section 4.4).
 bool websocket_handshake_check(const struct http_fields *f, struct err *err);
 // Sec-WebSocket-Accept for a key (RFC 6455 section 4.2.2). Absent on failure.
 struct str websocket_accept(struct arena *a, struct str key);

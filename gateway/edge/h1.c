@@ -465,9 +465,10 @@ static void h1_gone(struct conn *c)
 {
     struct exchange *x = c->h1.exchange;
     if (!x) return;
-    if (x->err.code == ERR_NONE && c->broken)
+    bool as_usual = x->tunnel && c->broken; // that is how tunnels end
+    if (x->err.code == ERR_NONE && c->broken && !as_usual)
         err_set(&x->err, ERR_CLIENT_GONE, "the client went away before the answer was complete");
-    else if (x->err.code == ERR_NONE)
+    else if (x->err.code == ERR_NONE && !as_usual)
         err_set(&x->err, ERR_DRAINING, "the gateway stopped before the answer was complete");
     c->h1.exchange = NULL;
     access_log(x);

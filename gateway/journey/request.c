@@ -210,7 +210,10 @@ static enum phase_result check_upgrade(struct exchange *x)
         answer_failure(x, ERR_WEBSOCKET_NOT_ALLOWED, "websocket.allowed is false on this route");
         return PHASE_DONE;
     }
-    if (!websocket_handshake_check(&x->req.fields, &x->err)) return refused(x);
+    if (!websocket_handshake_check(&x->req.fields, &x->err)) {
+        if (x->err.code == ERR_WEBSOCKET_VERSION) answer_add(x, "Sec-WebSocket-Version", STR("13"));
+        return refused(x);
+    }
     if (!websocket_origin_ok(x->arena, origin, x->host, x->port, x->worker->shared->config->public_port,
                              &w->origins)) {
         answer_failure(x, ERR_WEBSOCKET_ORIGIN, "Origin %.*s", STR_FMT(origin));

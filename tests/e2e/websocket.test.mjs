@@ -163,12 +163,13 @@ describe('WebSockets', () => {
 
   it('handshakes that are none are refused', async () => {
     const host = new URL(url('free')).host;
-    for (const bad of ['Sec-WebSocket-Version: 13\r\n', 'Sec-WebSocket-Key: short\r\nSec-WebSocket-Version: 13\r\n',
-      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n',
-      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n']) {
-      const { text } = await assertReason(gateway, 'websocket.handshake', () => rawTls(gateway.port, 'free.test', [
+    const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n', version = 'Sec-WebSocket-Version: 13\r\n';
+    for (const [bad, status, reason] of [[version, 400, 'websocket.handshake'], [`Sec-WebSocket-Key: short\r\n${version}`, 400, 'websocket.handshake'],
+      [`${key}${key}${version}`, 400, 'websocket.handshake'], [`${key}Sec-WebSocket-Version: 8\r\n`, 426, 'websocket.version']]) {
+      const { text } = await assertReason(gateway, reason, () => rawTls(gateway.port, 'free.test', [
         `GET /echo HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n${bad}\r\n`], { ms: 2000 }));
-      assert.match(text, /^HTTP\/1.1 400 /, bad);
+      assert.ok(text.startsWith(`HTTP/1.1 ${status} `), bad);
+      assert.equal(status === 426, /\r\nSec-WebSocket-Version: 13\r\n/.test(text), bad);
     }
   });
 

@@ -162,6 +162,10 @@ static void test_refused_handshakes(void **state)
                    "Sec-WebSocket-Version: 13\r\n\r\n",
                    "HTTP/1.1 400 ", "websocket.handshake");
     expect_refusal(e,
+                   "GET /ws HTTP/1.1\r\n" HOST_APP "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n\r\n",
+                   "HTTP/1.1 426 ", "websocket.version");
+    expect_refusal(e,
                    "GET /ws HTTP/1.1\r\nHost: staff.example.com\r\nConnection: Upgrade\r\n"
                    "Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                    "Sec-WebSocket-Version: 13\r\n\r\n",

@@ -43,14 +43,14 @@ static void test_what_asks_for_websocket(void **state)
         assert_false(websocket_is_asked(parse(others[i])));
 }
 
-static void expect_handshake(const char *fields, bool good)
+static void expect_handshake(const char *fields, enum err_code code)
 {
     char text[1024] = GET ASKS;
     struct err err = { 0 };
     strcat(strcat(text, fields), "\r\n");
     bool ok = websocket_handshake_check(&parse(text)->fields, &err);
-    if (ok != good) fail_msg("%s", fields);
-    assert_int_equal(err.code, good ? ERR_NONE : ERR_WEBSOCKET_HANDSHAKE);
+    if (ok != (code == ERR_NONE)) fail_msg("%s", fields);
+    assert_int_equal(err.code, code);
 }
 
 static void test_handshake(void **state)
@@ -58,16 +58,16 @@ static void test_handshake(void **state)
     (void)state;
 #define KEY "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 #define VERSION "Sec-WebSocket-Version: 13\r\n"
-    expect_handshake(KEY VERSION, true);
-    expect_handshake(VERSION, false);
-    expect_handshake(KEY, false);
-    expect_handshake(KEY KEY VERSION, false);
-    expect_handshake(KEY VERSION VERSION, false);
-    expect_handshake(KEY "Sec-WebSocket-Version: 8\r\n", false);
-    expect_handshake("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=\r\n" VERSION, false);
-    expect_handshake("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQAA\r\n" VERSION, false);
-    expect_handshake("Sec-WebSocket-Key: dGhlIHNhbXB-ZSBub25jZQ==\r\n" VERSION, false);
-    expect_handshake("Sec-WebSocket-Key:\r\n" VERSION, false);
+    expect_handshake(KEY VERSION, ERR_NONE);
+    expect_handshake(VERSION, ERR_WEBSOCKET_HANDSHAKE);
+    expect_handshake(KEY, ERR_WEBSOCKET_VERSION);
+    expect_handshake(KEY KEY VERSION, ERR_WEBSOCKET_HANDSHAKE);
+    expect_handshake(KEY VERSION VERSION, ERR_WEBSOCKET_VERSION);
+    expect_handshake(KEY "Sec-WebSocket-Version: 8\r\n", ERR_WEBSOCKET_VERSION);
+    expect_handshake("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=\r\n" VERSION, ERR_WEBSOCKET_HANDSHAKE);
+    expect_handshake("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQAA\r\n" VERSION, ERR_WEBSOCKET_HANDSHAKE);
+    expect_handshake("Sec-WebSocket-Key: dGhlIHNhbXB-ZSBub25jZQ==\r\n" VERSION, ERR_WEBSOCKET_HANDSHAKE);
+    expect_handshake("Sec-WebSocket-Key:\r\n" VERSION, ERR_WEBSOCKET_HANDSHAKE);
 }
 
 // RFC 6455 section 1.3
