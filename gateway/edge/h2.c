@@ -154,7 +154,10 @@ void h2_pump(struct h2 *h)
             return;
         }
         if (buffer_room(out) < H2_FRAME_ROOM) buffer_compact(out);
-        if (buffer_room(out) < H2_FRAME_ROOM) return;
+        if (buffer_room(out) < H2_FRAME_ROOM) {
+            h->crowded = true;
+            return;
+        }
         ssize_t n = nghttp2_session_mem_send(h->session, &p);
         if (n < 0) h->conn->broken = true;
         if (n <= 0) return;
@@ -171,6 +174,13 @@ static void flush(struct h2 *h)
     if (buffer_used(&c->out) == 0) buffer_release(&c->out);
 }
 
+static bool full(struct h2 *h, size_t mark)
+{
+    bool full = buffer_used(&h->conn->out) >= mark;
+    h->crowded = h->crowded || full;
+    return full;
+}
+
 static bool window_open(struct h2 *h, const struct h2_stream *st)
 {
     return nghttp2_session_get_stream_remote_window_size(h->session, st->id) > 0;
@@ -180,7 +190,7 @@ static bool window_open(struct h2 *h, const struct h2_stream *st)
 static void serve_waiting(struct h2 *h)
 {
     struct h2_link *last = h->waiting.prev;
-    while (!h2_list_empty(&h->waiting) && buffer_used(&h->conn->out) < H2_WRITE_MARK &&
+    while (!h2_list_empty(&h->waiting) && !full(h, H2_WRITE_MARK) &&
            nghttp2_session_get_remote_window_size(h->session) > 0) {
         struct h2_link *l = h->waiting.next;
         struct h2_stream *st = container_of(l, struct h2_stream, waiting);
@@ -237,11 +247,11 @@ static bool receive_some(struct h2 *h, struct str bytes)
     return false;
 }
 
-static bool listens(const struct h2 *h)
+static bool listens(struct h2 *h)
 {
     const struct conn *c = h->conn;
-    return !c->broken && h->why.code == ERR_NONE && buffer_used(&c->out) < OUT_MARK &&
-           (conn_has_more(c) || buffer_used(&c->in) > 0);
+    return !c->broken && h->why.code == ERR_NONE && (conn_has_more(c) || buffer_used(&c->in) > 0) &&
+           !full(h, OUT_MARK);
 }
 
 static void receive(struct h2 *h)
@@ -358,6 +368,13 @@ static void send_all(struct h2 *h)
     flush(h);
 }
 
+static void work(struct h2 *h)
+{
+    receive(h);
+    serve_waiting(h);
+    h2_touch(h);
+}
+
 static void h2_run(struct conn *c)
 {
     struct h2 *h = c->h2;
@@ -366,23 +383,32 @@ static void h2_run(struct conn *c)
         linger(h);
     } else {
         if (buffer_used(&c->out) > 0) flush(h);
-        receive(h);
-        serve_waiting(h);
-        h2_touch(h);
+        work(h);
     }
     c->in_run = false;
     if (h->linger || c->broken) settle(h);
+}
+
+// Whoever stopped for want of room goes on when there is some again. No event will tell: the socket has taken
+// everything at once.
+static void go_on(struct h2 *h)
+{
+    struct conn *c = h->conn;
+    if (!h->crowded || c->broken || h->linger || buffer_used(&c->out) >= H2_WRITE_MARK) return;
+    h->crowded = false;
+    if (!loop_again(&c->worker->loop, &c->io)) work(h);
 }
 
 static void end_of_round(struct h2 *h)
 {
     struct conn *c = h->conn;
     c->in_run = true;
+    if (!h->linger) serve_news(h);
+    h2_list_remove(&h->dirty); // what is said from here on needs another turn
     if (!h->linger) {
-        serve_news(h);
         send_all(h);
+        go_on(h);
     }
-    h2_list_remove(&h->dirty);
     c->in_run = false;
     settle(h);
 }

@@ -89,6 +89,7 @@ struct h2 {
     struct h2_request request;   // the same
     size_t trailer_bytes;
     int64_t head_deadline; // ms; 0: no header block has begun
+    int32_t head_id;       // of its stream
     int64_t idle_deadline; // for when there is no exchange
     int64_t drain_at;      // when the last GOAWAY is due
     int64_t end_by;        // the connection is closed then, whatever the client takes; 0: not ending
@@ -99,6 +100,7 @@ struct h2 {
     struct h2_guard guard;
     struct err why;      // the client's fault: the connection ends
     bool answered_early; // some stream was
+    bool crowded;        // something waits for room in conn->out
     bool draining, goaway, linger, terminated;
     size_t lingered;
 };

@@ -69,20 +69,36 @@ static void log_stream(const struct h2 *h, int32_t id, const char *why)
     metric_add(&h->conn->worker->metrics.requests_refused_total, 1);
 }
 
+// nghttp2 does not tell when a header block is complete whose stream has ended meanwhile, or that was given
+// up. What is still to come of it is little, and thrown away: it needs no clock of its own.
+static void start_head_clock(struct h2 *h, int32_t id)
+{
+    h->head_deadline = h2_now(h) + h->conn->worker->shared->config->timeout_request_head * 1000;
+    h->head_id = id;
+}
+
+static void stop_head_clock(struct h2 *h, int32_t id)
+{
+    if (h->head_id == id) h->head_deadline = 0;
+}
+
 static int on_begin_headers(nghttp2_session *s, const nghttp2_frame *frame, void *arg)
 {
     struct h2 *h = arg;
     int32_t id = frame->hd.stream_id;
     h->receiving = NULL;
     h->trailer_bytes = 0;
-    h->head_deadline = h2_now(h) + h->conn->worker->shared->config->timeout_request_head * 1000;
+    start_head_clock(h, id);
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
     if (too_many(h)) {
         log_stream(h, id, "too many requests are at work for this connection");
         return nghttp2_submit_rst_stream(s, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
     }
     struct h2_stream *st = h2_stream_new(h, id);
-    if (!st) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (!st) {
+        stop_head_clock(h, id);
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
     nghttp2_session_set_stream_user_data(s, id, st);
     h->receiving = st;
     h2_request_begin(&h->request, st->x->arena, &st->x->req);
@@ -95,6 +111,7 @@ static int give_up(nghttp2_session *s, struct h2 *h, int32_t id, const char *why
         h->receiving->x->err = h->request.err;
     else
         log_stream(h, id, why);
+    stop_head_clock(h, id);
     nghttp2_submit_rst_stream(s, NGHTTP2_FLAG_NONE, id, NGHTTP2_ENHANCE_YOUR_CALM);
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
@@ -211,6 +228,7 @@ static int on_stream_close(nghttp2_session *s, int32_t id, uint32_t error, void 
 {
     struct h2 *h = arg;
     struct h2_stream *st = stream_of(s, id);
+    stop_head_clock(h, id);
     if (!st) return 0;
     if (h->receiving == st) h->receiving = NULL;
     h2_stream_closed(st, error);
@@ -284,7 +302,10 @@ ssize_t h2_session_read_answer(nghttp2_session *s, int32_t id, uint8_t *buf, siz
         return 0;
     }
     size_t room = buffer_room(&h->conn->out);
-    if (room < H2_FRAME_ROOM + 9 + H2_DATA_BYTES) return NGHTTP2_ERR_DEFERRED;
+    if (room < H2_FRAME_ROOM + 9 + H2_DATA_BYTES) {
+        h->crowded = true;
+        return NGHTTP2_ERR_DEFERRED;
+    }
     if (n > H2_DATA_BYTES) n = H2_DATA_BYTES;
     if (n > st->source.n) n = st->source.n;
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;

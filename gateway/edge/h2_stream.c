@@ -109,12 +109,23 @@ static void orphan_freed(struct exchange *x)
     if (st->closed) free_stream(st);
 }
 
+// One stream that nobody reads does not stop the others: what is buffered is given back to the connection's
+// window at once, except what is beyond the limit. Whoever takes or drops some of it opens the window again.
+static void give_window(struct h2 *h)
+{
+    size_t beyond = h->buffered > LIMIT_H2_BUFFERED ? h->buffered - LIMIT_H2_BUFFERED : 0;
+    if (h->withheld <= beyond) return;
+    nghttp2_session_consume_connection(h->session, h->withheld - beyond);
+    h->withheld = beyond;
+}
+
 static void drop_body(struct h2_stream *st)
 {
     size_t n = buffer_used(&st->body);
     struct h2 *h = h2_of(st);
     if (n) nghttp2_session_consume_stream(h->session, st->id, n);
     h->buffered -= n;
+    give_window(h);
     buffer_release(&st->body);
 }
 
@@ -232,11 +243,8 @@ bool h2_stream_data(struct h2_stream *st, struct str data)
     struct h2 *h = h2_of(st);
     if (!buffer_append(&st->body, data)) return false;
     h->buffered += data.n;
-    // One stream that nobody reads does not stop the others, as long as not everything is full of such.
-    if (h->buffered <= LIMIT_H2_BUFFERED)
-        nghttp2_session_consume_connection(h->session, data.n);
-    else
-        h->withheld += data.n;
+    h->withheld += data.n;
+    give_window(h);
     if (st->started) touch(st);
     return true;
 }
@@ -264,13 +272,6 @@ static struct str body_peek(struct exchange *x)
     note_end(st);
     if (!x->body_done) send_continue(st);
     return STR_NONE;
-}
-
-static void give_window(struct h2 *h)
-{
-    if (h->withheld == 0 || h->buffered > LIMIT_H2_BUFFERED / 2) return;
-    nghttp2_session_consume_connection(h->session, h->withheld);
-    h->withheld = 0;
 }
 
 static void body_consume(struct exchange *x, size_t n)
@@ -369,7 +370,9 @@ static bool has_room(struct conn *c)
     size_t before = buffer_used(&c->out);
     conn_flush(c);
     if (buffer_used(&c->out) < before) h->sent_at = h2_now(h);
-    return buffer_used(&c->out) < H2_WRITE_MARK;
+    if (buffer_used(&c->out) < H2_WRITE_MARK) return true;
+    h->crowded = true;
+    return false;
 }
 
 static size_t h2_write(struct exchange *x, struct str data)

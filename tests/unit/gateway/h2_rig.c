@@ -275,12 +275,22 @@ int32_t h2_get(struct h2_client *c, const char *path)
     return h2_request(c, "GET", path, NULL, false);
 }
 
-int32_t h2_request_raw(struct h2_client *c, const char *const *fields)
+static int32_t submit_raw(struct h2_client *c, const char *const *fields, bool body)
 {
     nghttp2_nv nv[200];
     size_t n = 0;
     for (; *fields; fields += 2) nv[n++] = nv_of(fields[0], strlen(fields[0]), fields[1]);
-    return submit(c, nv, n, false);
+    return submit(c, nv, n, body);
+}
+
+int32_t h2_request_raw(struct h2_client *c, const char *const *fields)
+{
+    return submit_raw(c, fields, false);
+}
+
+int32_t h2_request_raw_body(struct h2_client *c, const char *const *fields)
+{
+    return submit_raw(c, fields, true);
 }
 
 // --- by hand

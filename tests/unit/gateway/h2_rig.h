@@ -54,6 +54,7 @@ int32_t h2_request(struct h2_client *c, const char *method, const char *path, co
                    bool body);
 // All fields as they are, pseudo-headers included: "name", "value", ..., NULL.
 int32_t h2_request_raw(struct h2_client *c, const char *const *fields);
+int32_t h2_request_raw_body(struct h2_client *c, const char *const *fields); // and a body
 
 // A frame by hand.
 void h2_frame(struct h2_client *c, uint8_t type, uint8_t flags, uint32_t id, const void *payload, size_t n);
