@@ -329,6 +329,20 @@ static void test_event_stream_may_be_silent(void **state)
     edge_expect_log(e, "proxy.timeout", "app.example.com");
 }
 
+// Nothing has happened yet, so nothing is sent but the head.
+static void test_event_stream_may_begin_with_silence(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    int b = ask_and_answer(e, &c, GET_APP, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+    client_expect(&c, "\r\n\r\n");
+    usleep(2500 * 1000);
+    backend_send(b, "data: one\n\n");
+    client_expect(&c, "data: one\n\n");
+    close(b);
+    client_close(&c);
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, edge_test_begin)
 
 int main(void)
@@ -345,6 +359,7 @@ int main(void)
         TEST(test_tunnel_ends_with_its_session),
         TEST(test_event_stream_ends_with_its_session),
         TEST(test_event_stream_may_be_silent),
+        TEST(test_event_stream_may_begin_with_silence),
     };
     return cmocka_run_group_tests_name("edge_tunnel", tests, edge_setup, edge_teardown);
 }
