@@ -181,9 +181,17 @@ static size_t h1_room(struct exchange *x)
     return SIZE_MAX;
 }
 
+// Who has said goodbye and FIN may still wait for an answer, but not for one without an end: a page was
+// closed, and its stream may be silent for an hour.
+static void note_leaving(struct conn *c)
+{
+    if (c->eof && c->hung_up && c->h1.exchange->endless) c->broken = true;
+}
+
 static void h1_flush(struct exchange *x)
 {
     struct conn *c = x->stream;
+    note_leaving(c);
     conn_flush(c);
     // The producer is on the stack: a broken connection is closed by its timer, not under its feet.
     if (c->broken && !c->in_run) timer_set(&c->worker->loop, &c->timer, 0);
@@ -364,6 +372,7 @@ static bool run_exchange(struct conn *c)
     // A FIN without close_notify is no half-closed connection: the client has gone, and the backend need not
     // work on.
     if (c->h1.state == H1_EXCHANGE && c->hung_up && c->h1.exchange->body_done) conn_fill(c);
+    if (c->h1.state == H1_EXCHANGE) note_leaving(c);
     return c->h1.state != H1_EXCHANGE;
 }
 

@@ -91,7 +91,7 @@ static bool pass_head(struct upstream *u, struct http_response_head *head)
     x->status = head->status;
     x->length = head->content_length;
     u->head_done = true;
-    u->stream = is_event_stream(head);
+    u->stream = x->endless = is_event_stream(head);
     proxy_clock(u); // a stream may be silent from its beginning
     if (u->stream) visitor_watch(x);
     buffer_consume(&u->in, head->bytes);

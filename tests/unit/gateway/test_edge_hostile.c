@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { UPDATES = 4000 };
+enum { UPDATES = 2000 };
 
 static void add_updates(SSL *ssl, int n)
 {
@@ -97,12 +97,60 @@ static void test_last_words_in_a_tunnel_arrive(void **state)
     close(b);
 }
 
+// A page that is closed says goodbye properly. Its event stream, which may be silent for an hour, ends all
+// the same: nobody waits for an answer that has no end. Whichever comes first, the goodbye or the answer's
+// head.
+static void test_nobody_listens_to_an_event_stream(void **state)
+{
+    struct edge *e = *state;
+    for (int early = 0; early < 2; early++) {
+        struct client c;
+        client_open(e, &c);
+        client_send(&c, GET_APP);
+        int b = backend_accept(e, RIG_WAIT_MS);
+        backend_await(b, "\r\n\r\n");
+        for (int i = 0; i < 2; i++) {
+            if (i == early) {
+                backend_send(b, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+                if (!early) client_expect(&c, "\r\n\r\n");
+            } else {
+                SSL_shutdown(c.ssl);
+                shutdown(c.fd, SHUT_WR);
+                usleep(50 * 1000);
+            }
+        }
+        assert_true(backend_is_closed(b));
+        client_close(&c);
+        close(b);
+    }
+}
+
+// Who has said everything may still listen.
+static void test_a_half_closed_client_gets_its_answer(void **state)
+{
+    struct edge *e = *state;
+    struct client c;
+    client_open(e, &c);
+    client_send(&c, GET_APP);
+    int b = backend_accept(e, RIG_WAIT_MS);
+    SSL_shutdown(c.ssl);
+    shutdown(c.fd, SHUT_WR);
+    usleep(100 * 1000);
+    backend_await(b, "\r\n\r\n");
+    backend_send(b, OK_EMPTY);
+    client_expect(&c, "HTTP/1.1 200 OK");
+    client_close(&c);
+    close(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_a_flood_of_key_updates_ends_the_connection, edge_test_begin),
         cmocka_unit_test_setup(test_a_few_key_updates_are_welcome, edge_test_begin),
         cmocka_unit_test_setup(test_last_words_in_a_tunnel_arrive, edge_test_begin),
+        cmocka_unit_test_setup(test_nobody_listens_to_an_event_stream, edge_test_begin),
+        cmocka_unit_test_setup(test_a_half_closed_client_gets_its_answer, edge_test_begin),
     };
     return cmocka_run_group_tests(tests, edge_setup, edge_teardown);
 }
