@@ -190,7 +190,8 @@ static bool window_open(struct h2 *h, const struct h2_stream *st)
 static void serve_waiting(struct h2 *h)
 {
     struct h2_link *last = h->waiting.prev;
-    while (!h2_list_empty(&h->waiting) && !full(h, H2_WRITE_MARK) &&
+    unsigned turns = h->nexchanges; // not more, whatever becomes of the last one meanwhile
+    while (turns-- > 0 && !h2_list_empty(&h->waiting) && !full(h, H2_WRITE_MARK) &&
            nghttp2_session_get_remote_window_size(h->session) > 0) {
         struct h2_link *l = h->waiting.next;
         struct h2_stream *st = container_of(l, struct h2_stream, waiting);

@@ -362,16 +362,21 @@ static bool h2_head(struct exchange *x)
     return true;
 }
 
+static void send_now(struct h2 *h)
+{
+    struct buffer *out = &h->conn->out;
+    size_t before = buffer_used(out);
+    conn_flush(h->conn);
+    if (buffer_used(out) < before) h->sent_at = h2_now(h);
+}
+
 // Whether there is room to write more, once the client has taken what it takes.
 static bool has_room(struct conn *c)
 {
     if (buffer_used(&c->out) < H2_WRITE_MARK) return true;
-    struct h2 *h = c->h2;
-    size_t before = buffer_used(&c->out);
-    conn_flush(c);
-    if (buffer_used(&c->out) < before) h->sent_at = h2_now(h);
+    send_now(c->h2);
     if (buffer_used(&c->out) < H2_WRITE_MARK) return true;
-    h->crowded = true;
+    c->h2->crowded = true;
     return false;
 }
 
@@ -452,14 +457,22 @@ static bool waits_for_body(const struct h2_stream *st)
     return x->on_body && !x->body_done && !x->tunnel && buffer_used(&st->body) == 0;
 }
 
+// What was put into the buffer in this round has not been offered to the client yet.
+static bool takes_nothing(struct h2 *h)
+{
+    if (buffer_used(&h->conn->out) == 0) return false;
+    send_now(h);
+    h2_touch(h);
+    return buffer_used(&h->conn->out) > 0 && h2_now(h) - h->sent_at >= idle_ms(h->conn);
+}
+
 // Only when it is the client that is waited for, the exchange ends; the backend has clocks of its own.
 void h2_stream_timeout(struct timer *t)
 {
     struct h2_stream *st = container_of(t, struct h2_stream, timer);
     struct exchange *x = st->x;
     struct h2 *h = h2_of(st);
-    bool stuck = buffer_used(&st->conn->out) > 0 && h2_now(h) - h->sent_at >= idle_ms(st->conn);
-    if (st->waiting.next || stuck) {
+    if (st->waiting.next || takes_nothing(h)) {
         err_set(&x->err, ERR_HTTP_TIMEOUT, "the client did not take the answer");
         reset(st, NGHTTP2_CANCEL);
         finish(st);

@@ -220,14 +220,40 @@ static void test_trailers_behind_the_answer(void **state)
     close(b);
 }
 
+// A stream that waits for the gateway is not the client's fault, although something was just put into the
+// buffer of a connection that had nothing to say for long.
+static void test_the_clock_of_one_that_waits(void **state)
+{
+    struct edge *e = *state;
+    struct h2_client c;
+    pthread_t t;
+    edge_jobs.hold = true;
+    h2_open(e, &c, 0);
+    h2_exchange(&c, 100);
+    int32_t id = h2_request_raw(&c, login);
+    usleep(1850 * 1000);
+    pthread_create(&t, NULL, keep_busy, e); // ... until the clock is due: it and the PING meet
+    usleep(50 * 1000);
+    nghttp2_submit_ping(c.session, NGHTTP2_FLAG_NONE, NULL);
+    h2_exchange(&c, 500);
+    pthread_join(t, NULL);
+    assert_false(h2_seen(&c, id)->closed);
+    edge_finish_jobs();
+    edge_jobs.hold = false;
+    h2_until_closed(&c, id);
+    assert_int_equal(h2_seen(&c, id)->status, 503);
+    h2_close(&c);
+}
+
 #define T(f) cmocka_unit_test_setup(f, edge_test_begin)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_many_heads_at_once),       T(test_two_that_wait),
-        T(test_all_uploads_broken_off),   T(test_some_uploads_broken_off),
-        T(test_a_head_that_was_given_up), T(test_trailers_behind_the_answer),
+        T(test_many_heads_at_once),          T(test_two_that_wait),
+        T(test_all_uploads_broken_off),      T(test_some_uploads_broken_off),
+        T(test_a_head_that_was_given_up),    T(test_trailers_behind_the_answer),
+        T(test_the_clock_of_one_that_waits),
     };
     return cmocka_run_group_tests_name("HTTP/2: stalls", tests, edge_setup, edge_teardown);
 }
