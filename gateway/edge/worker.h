@@ -64,7 +64,7 @@ struct worker {
     struct health_probe *probes;  // of the first worker
     size_t nprobes;
     struct refusal_log refusals; // of connections
-    struct conn *conns; // all client connections
+    struct conn *conns;          // all client connections
     size_t nconns;
     bool draining;
     uint64_t random[2]; // for request ids: unique, not secret
