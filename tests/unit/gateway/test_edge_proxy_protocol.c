@@ -60,7 +60,7 @@ static void test_header_byte_by_byte(void **state)
     struct client c;
     int fd = raw_open(e);
     for (size_t i = 0; i < sizeof V2_IPV6 - 1; i++) {
-        raw_send(fd, V2_IPV6 + i, 1);
+        raw_send(fd, &V2_IPV6[i], 1);
         usleep(3000);
     }
     usleep(50000); // the header alone, complete, and nothing behind it
