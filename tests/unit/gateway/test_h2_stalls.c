@@ -171,6 +171,26 @@ static void test_some_uploads_broken_off(void **state)
     uploads_broken_off(*state, UPLOADS - 6);
 }
 
+// Own pages do not wait for bodies: what still comes of them is not lost to the connection's window.
+static void test_unread_bodies(void **state)
+{
+    struct edge *e = *state;
+    struct h2_client c;
+    h2_open(e, &c, 0);
+    c.body = zeros;
+    for (int i = 0; i < 40; i++) {
+        c.body_at = 0;
+        c.body_n = 200 * 1000;
+        int32_t id = h2_request(&c, "POST", "/.sallyport/x", NULL, true);
+        h2_until_closed(&c, id);
+        assert_int_equal(h2_seen(&c, id)->status, 404);
+    }
+    h2_exchange(&c, 50);
+    assert_in_range(nghttp2_session_get_remote_window_size(c.session), LIMIT_H2_CONN_WINDOW / 2,
+                    LIMIT_H2_CONN_WINDOW);
+    h2_close(&c);
+}
+
 // --- clocks
 
 static void expect_alive(struct h2_client *c)
@@ -250,9 +270,13 @@ static void test_the_clock_of_one_that_waits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_many_heads_at_once),          T(test_two_that_wait),
-        T(test_all_uploads_broken_off),      T(test_some_uploads_broken_off),
-        T(test_a_head_that_was_given_up),    T(test_trailers_behind_the_answer),
+        T(test_many_heads_at_once),
+        T(test_two_that_wait),
+        T(test_all_uploads_broken_off),
+        T(test_some_uploads_broken_off),
+        T(test_unread_bodies),
+        T(test_a_head_that_was_given_up),
+        T(test_trailers_behind_the_answer),
         T(test_the_clock_of_one_that_waits),
     };
     return cmocka_run_group_tests_name("HTTP/2: stalls", tests, edge_setup, edge_teardown);
