@@ -63,7 +63,6 @@ static void test_unexpected_bodies_end_the_connection(void **state)
         char request[256];
         snprintf(request, sizeof request, "%s / HTTP/1.1\r\n" HOST_APP "Content-Length: 4\r\n\r\nbody",
                  methods[i]);
-        client_open(e, &c);
         int b = ask_and_answer(e, &c, request, OK_EMPTY);
         client_expect(&c, "\r\n\r\n");
         client_send(&c, GET_APP);

@@ -58,7 +58,6 @@ static void test_bytes_travel_as_they_are(void **state)
 {
     struct edge *e = *state;
     struct client c;
-    client_open(e, &c);
     int b = open_tunnel(e, &c);
     client_forget(&c);
     client_send(&c, GET_APP);
@@ -114,7 +113,6 @@ static void test_silence_is_no_failure(void **state)
 {
     struct edge *e = *state;
     struct client c;
-    client_open(e, &c);
     int b = open_tunnel(e, &c);
     usleep(3500 * 1000);
     client_send(&c, "hello;");
@@ -130,7 +128,6 @@ static void test_backend_ends_it(void **state)
 {
     struct edge *e = *state;
     struct client c;
-    client_open(e, &c);
     int b = open_tunnel(e, &c);
     backend_send(b, "last words");
     close(b);
@@ -175,7 +172,6 @@ static void test_refused_handshakes(void **state)
 static void expect_bad_gateway(struct edge *e, const char *request, const char *answer)
 {
     struct client c;
-    client_open(e, &c);
     int b = ask_and_answer(e, &c, request, answer);
     client_expect(&c, "HTTP/1.1 502 ");
     client_send(&c, "smuggled");
@@ -203,7 +199,6 @@ static void test_backend_refuses(void **state)
 {
     struct edge *e = *state;
     struct client c;
-    client_open(e, &c);
     int b = ask_and_answer(e, &c, ASK "\r\n", "HTTP/1.1 426 No\r\nContent-Length: 2\r\n\r\nno");
     client_expect(&c, "HTTP/1.1 426 ");
     client_expect(&c, "\r\n\r\nno");
@@ -266,7 +261,6 @@ static void expect_end_with_session(struct edge *e, const char *request, const c
                                     const char *first)
 {
     struct client c;
-    client_open(e, &c);
     int b = ask_and_answer(e, &c, request, answer);
     client_expect(&c, first);
     usleep(2500 * 1000); // the session has been looked up again, and found
@@ -312,7 +306,6 @@ static void test_event_stream_may_be_silent(void **state)
         struct client c;
         char answer[128];
         snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n\r\ndata: one\n\n", types[i]);
-        client_open(e, &c);
         int b = ask_and_answer(e, &c, GET_APP, answer);
         client_expect(&c, "data: one\n\n");
         usleep(2500 * 1000);
