@@ -94,7 +94,12 @@ static void test_big_messages_both_ways(void **state)
     struct client c;
     for (size_t i = 0; i < BIG; i++) big[i] = (char)('a' + i % 23);
     client_open_small(e, &c);
-    int b = open_tunnel(e, &c);
+    client_send(&c, ASK "\r\n");
+    int b = backend_accept(e, RIG_WAIT_MS);
+    backend_await(b, "\r\n\r\n");
+    backend_send(b, YES);
+    client_expect(&c, "HTTP/1.1 101 ");
+    client_expect(&c, "\r\n\r\n");
     client_forget(&c);
     pthread_t thread;
     pthread_create(&thread, NULL, send_big, &b);
