@@ -125,7 +125,7 @@ void proxy_resume(struct exchange *x, bool turn)
         fail(x);
 }
 
-static bool idempotent(struct str method)
+static bool is_safe(struct str method)
 {
     return str_eq_c(method, "GET") || str_eq_c(method, "HEAD") || str_eq_c(method, "OPTIONS");
 }
@@ -143,7 +143,7 @@ static void close_keeping_slot(struct upstream *u)
 static bool retry(struct upstream *u)
 {
     struct exchange *x = u->x;
-    if (!u->reused || u->got_bytes || x->head_sent || !idempotent(x->req.method)) return false;
+    if (!u->reused || u->got_bytes || x->head_sent || !is_safe(x->req.method)) return false;
     if (x->req.chunked || x->req.content_length > 0) return false;
     metric_add(&x->worker->metrics.proxy_retries_total, 1);
     log_message(LOG_DEBUG, "proxy.retry", "%.*s closed a kept connection: the request goes out once more",
