@@ -125,14 +125,15 @@ describe('slow clients', { concurrency: true }, () => {
         s.pause(); // the listener has started it
         s.write(head('GET /download?blocks=800'));
       }
-      await sleep(3000);
+      // Their clocks begin when what is between us has taken all it can, which is late on a busy machine.
+      const cutOff = () => gateway.lines().slice(from).filter((l) => l.event === 'access' && l.reason === 'http.timeout' && l.path === '/download' && l.protocol === 'HTTP/1.1');
+      await until('the reason to be in the log of each', () => cutOff().length >= all.length, { ms: 20000 });
       for (const s of all) s.resume();
       for (const s of all) {
-        await lifetime(s, begun, 10000);
+        await lifetime(s, begun, 30000);
         assert.ok(s.bytes < 400 * 65536, `${s.bytes} bytes came`);
       }
     });
-    assert.ok(gateway.lines().slice(from).filter((l) => l.event === 'access' && l.reason === 'http.timeout' && l.path === '/download').length >= 50, 'the reason is in the log');
   });
 
   it('a reader who is slow but reads goes on', async () => {
