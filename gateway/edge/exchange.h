@@ -37,9 +37,9 @@ struct engine {
     // The answer cannot be completed: the client must notice (connection closed, stream reset). The exchange
     // is gone afterwards.
     void (*abort)(struct exchange *x);
-    // Sends the head with status 101 (h2: the 200 of an extended CONNECT): from now on body_peek and write
+    // Sends the head with status 101: from now on body_peek and write
     // carry the tunnel's bytes as they are, and x->body_done means that the client ends its direction. False:
-    // as for head.
+    // as for head. NULL: the protocol has no upgrades (HTTP/2), and no exchange of it has x->upgrade.
     bool (*upgrade)(struct exchange *x);
 };
 
@@ -118,5 +118,10 @@ void exchange_run(struct exchange *x);
 // For engines: the client has gone, or the answer has ended: `x` is freed now or when its last job comes
 // back. True: now.
 bool exchange_release(struct exchange *x);
+// Whether the answer has a body (RFC 9110 section 6.4.1).
+static inline bool exchange_body_allowed(const struct exchange *x)
+{
+    return !str_eq_c(x->req.method, "HEAD") && x->status != 204 && x->status != 304;
+}
 // For jobs: one came back. False: nobody waits any more, x is gone.
 bool exchange_job_done(struct exchange *x);

@@ -69,14 +69,9 @@ static bool h1_start(struct conn *c)
 
 // --- answer
 
-static bool body_allowed(const struct exchange *x)
-{
-    return !str_eq_c(x->req.method, "HEAD") && x->status != 204 && x->status != 304;
-}
-
 static void choose_framing(struct conn *c, struct exchange *x)
 {
-    c->h1.send_body = body_allowed(x);
+    c->h1.send_body = exchange_body_allowed(x);
     c->h1.send_chunked = c->h1.send_body && x->length < 0 && x->req.minor == 1;
     bool until_close = c->h1.send_body && x->length < 0 && !c->h1.send_chunked;
     if (until_close || x->close || !x->req.keep_alive || c->worker->draining || c->eof)

@@ -165,12 +165,18 @@ void h2_pump(struct h2 *h)
     }
 }
 
+void h2_send(struct h2 *h)
+{
+    struct buffer *out = &h->conn->out;
+    size_t before = buffer_used(out);
+    conn_flush(h->conn);
+    if (buffer_used(out) < before) h->sent_at = h2_now(h);
+}
+
 static void flush(struct h2 *h)
 {
     struct conn *c = h->conn;
-    size_t before = buffer_used(&c->out);
-    conn_flush(c);
-    if (buffer_used(&c->out) < before) h->sent_at = h2_now(h);
+    h2_send(h);
     if (buffer_used(&c->out) == 0) buffer_release(&c->out);
 }
 

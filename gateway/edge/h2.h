@@ -131,6 +131,8 @@ static inline int64_t h2_now(const struct h2 *h)
 void h2_touch(struct h2 *h);
 // Takes out of nghttp2 what it wants to send, as far as there is room.
 void h2_pump(struct h2 *h);
+// Sends what is in conn->out, and notes that the client took some.
+void h2_send(struct h2 *h);
 // The client has misbehaved: one log line, GOAWAY, the end.
 void h2_refuse(struct h2 *h, enum err_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

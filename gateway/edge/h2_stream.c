@@ -290,11 +290,6 @@ static void body_consume(struct exchange *x, size_t n)
 
 // --- answers
 
-static bool body_allowed(const struct exchange *x)
-{
-    return !str_eq_c(x->req.method, "HEAD") && x->status != 204 && x->status != 304;
-}
-
 // RFC 9113 section 8.2.2; and what the engine says itself.
 static bool is_left_out(const struct http_field *f)
 {
@@ -313,7 +308,7 @@ static bool is_left_out(const struct http_field *f)
 struct nv_list {
     nghttp2_nv v[LIMIT_HEADERS + LIMIT_HEADERS_ADDED + 2];
     size_t n, bound;
-    char status[12], length[24];
+    char status[STR_INT_BYTES], length[STR_INT_BYTES];
 };
 
 // nghttp2 copies, and makes the name lower-case.
@@ -324,24 +319,16 @@ static void add_nv(struct nv_list *l, struct str name, struct str value)
     l->bound += name.n + value.n + 12;
 }
 
-static struct str decimal(char *end, int64_t n)
-{
-    char *p = end;
-    do *--p = (char)('0' + n % 10);
-    while (n /= 10);
-    return (struct str){ p, (size_t)(end - p) };
-}
-
 static void compose_head(struct nv_list *l, const struct exchange *x)
 {
     l->n = 0;
     l->bound = 12;
-    add_nv(l, STR(":status"), decimal(l->status + sizeof l->status, x->status));
+    add_nv(l, STR(":status"), str_of_int(x->status, l->status));
     for (size_t i = 0; i < x->answer.n; i++)
         if (!is_left_out(&x->answer.v[i])) add_nv(l, x->answer.v[i].name, x->answer.v[i].value);
     // HEAD and 304 keep the length that a GET would have had (RFC 9110 section 8.6); 204 has none.
     if (x->length >= 0 && x->status != 204)
-        add_nv(l, STR("content-length"), decimal(l->length + sizeof l->length, x->length));
+        add_nv(l, STR("content-length"), str_of_int(x->length, l->length));
 }
 
 static bool h2_head(struct exchange *x)
@@ -350,7 +337,7 @@ static bool h2_head(struct exchange *x)
     struct nv_list list;
     compose_head(&list, x);
     if (list.bound > DEFLATE_BOUND) return false; // nghttp2 would find out only when it sends
-    st->send_body = body_allowed(x);
+    st->send_body = exchange_body_allowed(x);
     st->left = st->send_body ? x->length : 0;
     st->ended = st->left == 0;
     nghttp2_data_provider source = { .source.ptr = st, .read_callback = h2_session_read_answer };
@@ -362,19 +349,11 @@ static bool h2_head(struct exchange *x)
     return true;
 }
 
-static void send_now(struct h2 *h)
-{
-    struct buffer *out = &h->conn->out;
-    size_t before = buffer_used(out);
-    conn_flush(h->conn);
-    if (buffer_used(out) < before) h->sent_at = h2_now(h);
-}
-
 // Whether there is room to write more, once the client has taken what it takes.
 static bool has_room(struct conn *c)
 {
     if (buffer_used(&c->out) < H2_WRITE_MARK) return true;
-    send_now(c->h2);
+    h2_send(c->h2);
     if (buffer_used(&c->out) < H2_WRITE_MARK) return true;
     c->h2->crowded = true;
     return false;
@@ -461,7 +440,7 @@ static bool waits_for_body(const struct h2_stream *st)
 static bool takes_nothing(struct h2 *h)
 {
     if (buffer_used(&h->conn->out) == 0) return false;
-    send_now(h);
+    h2_send(h);
     h2_touch(h);
     return buffer_used(&h->conn->out) > 0 && h2_now(h) - h->sent_at >= idle_ms(h->conn);
 }
