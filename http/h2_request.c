@@ -49,8 +49,6 @@ static bool take_pseudo(struct h2_request *r, struct str name, struct str value)
     if (str_eq_c(name, ":path")) return take_once(r, &r->head->target, ":path", value);
     if (str_eq_c(name, ":authority")) return take_once(r, &r->head->host, ":authority", value);
     if (str_eq_c(name, ":scheme")) return take_once(r, &r->scheme, ":scheme", value);
-    if (r->allow_protocol && str_eq_c(name, ":protocol"))
-        return take_once(r, &r->protocol, ":protocol", value);
     return err_set(&r->err, ERR_HTTP_HEADER_NAME, "'%.*s' is no pseudo-header of requests", shown(name),
                    name.p);
 }
@@ -208,14 +206,10 @@ static bool check_method(const struct http_request_head *h, struct err *err)
     return true;
 }
 
-// A tunnel would carry what nobody looks at. RFC 8441: one for WebSocket is asked for with :protocol.
-static bool check_connect(struct h2_request *r, struct err *err)
+// A tunnel would carry what nobody looks at. (RFC 8441 is not announced, so :protocol is an unknown name.)
+static bool check_connect(const struct h2_request *r, struct err *err)
 {
-    bool connect = str_eq_c(r->head->method, "CONNECT");
-    if (!connect && r->protocol.p)
-        return err_set(err, ERR_HTTP_METHOD, ":protocol with a method other than CONNECT");
-    if (connect && !r->protocol.p) return err_set(err, ERR_HTTP_METHOD, "CONNECT");
-    return true;
+    return !str_eq_c(r->head->method, "CONNECT") || err_set(err, ERR_HTTP_METHOD, "CONNECT");
 }
 
 static bool check_scheme(const struct h2_request *r, struct err *err)
@@ -300,7 +294,7 @@ bool h2_request_end(struct h2_request *r, bool body, struct err *err)
     if (!check_authority(r, err) || !check_path(h, err) || !check_length(h, body, err)) return false;
     if (!join_crumbs(r, err) || !cookie_count_ok(&h->fields, err)) return false;
     h->path_query = h->target;
-    h->chunked = body && h->content_length < 0 && !r->protocol.p;
+    h->chunked = body && h->content_length < 0;
     h->bytes = r->bytes;
     return true;
 }

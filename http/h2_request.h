@@ -13,13 +13,12 @@ struct h2_crumb;
 struct h2_request {
     struct arena *arena;
     struct http_request_head *head;
-    struct str scheme, protocol, host;
+    struct str scheme, host;
     struct h2_crumb *crumbs, **last_crumb; // Cookie fields, to be joined
     size_t crumb_bytes;
     size_t bytes, fields, swallowed;
-    bool regular;        // a field that is no pseudo-header has come
-    bool allow_protocol; // :protocol (RFC 8441) is understood here
-    struct err err;      // why the request is refused; ERR_NONE: nothing wrong so far
+    bool regular;   // a field that is no pseudo-header has come
+    struct err err; // why the request is refused; ERR_NONE: nothing wrong so far
 };
 
 enum { H2_SWALLOWED_FIELDS = 1024 }; // of a refused request, then it is not worth an answer

@@ -40,6 +40,8 @@ static void test_a_request_and_its_answer(void **state)
         b, "HTTP/1.1 201 Created\r\nContent-Length: 4\r\nX-Mixed-Case: Yes\r\nConnection: x-gone, close\r\n"
            "Keep-Alive: 5\r\nX-Gone: 1\r\nUpgrade: h3\r\n\r\nbody");
     h2_until_closed(&c, id);
+    assert_int_equal(nghttp2_session_get_remote_settings(c.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS),
+                     e->config->max_streams);
     struct h2_seen *seen = h2_seen(&c, id);
     assert_int_equal(seen->status, 201);
     assert_string_equal(seen->body, "body");
