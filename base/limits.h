@@ -45,6 +45,29 @@ enum {
     LIMIT_LOGIN_COOKIE_BYTES = 3800,
     LIMIT_LOGIN_COOKIES_TOTAL = 12 * 1024, // bytes; a request head must still fit beside them
 
+    // Boards (Pico relay)
+    LIMIT_PICO_DEVICES = 10000,
+    LIMIT_PICO_DEVICES_BYTES = 16 * 1024 * 1024, // of the file that has them
+    LIMIT_PICO_MESSAGE_BYTES = 64 * 1024,        // one message of a board
+    LIMIT_PICO_FRAME_BYTES = 16 * 1024,          // one frame to a board: one TLS record, which it reads whole
+    LIMIT_PICO_PLAIN_FRAME_BYTES = 1400,         // the same without TLS: one TCP segment
+    LIMIT_PICO_FUNCTIONS = 64,                   // names that a board registers; more are ignored
+    LIMIT_PICO_CALLS = 4,                        // calls that a board works on,
+    LIMIT_PICO_QUEUE = 16,                       // and that wait for it; of these, of one user at most
+    LIMIT_PICO_QUEUE_USER = 8,                   // so many
+    LIMIT_PICO_DEPTH = 32,                       // nesting of arguments and answers
+    LIMIT_PICO_ERROR_BYTES = 1024,               // a board's error message, the rest is cut off
+    LIMIT_PICO_BROKEN = 3,            // messages in a row that are no JSON, then the link is closed
+    LIMIT_PICO_MESSAGES_BURST = 2000, // of a board,
+    LIMIT_PICO_MESSAGES_PER_SECOND = 1000,
+    LIMIT_PICO_BYTES_BURST = 4 * 1024 * 1024, // and their bytes
+    LIMIT_PICO_BYTES_PER_SECOND = 1024 * 1024,
+    LIMIT_PICO_OUTPUT_BYTES = 128 * 1024, // frames that wait for a board that takes nothing
+    LIMIT_PICO_FAILURES = 20,             // refused logins of one address, or with one beginning of a key,
+    LIMIT_PICO_FAILURE_SECONDS = 60,      // in so long; then it is refused before the upgrade
+    LIMIT_PICO_EVENT_STREAMS = 1024,      // of a worker
+    LIMIT_PICO_EVENT_STREAMS_USER = 16,   // of one visitor there
+
     // Messages of identity providers
     LIMIT_SAML_MESSAGE_BYTES = 128 * 1024, // decoded
     LIMIT_SAML_METADATA_BYTES = 8 * 1024 * 1024,

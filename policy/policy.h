@@ -28,6 +28,7 @@ struct rule {
     struct strlist methods; // allow: compared exactly; deny: ignoring case, so that `get` does not slip past
     struct strlist
         paths; // prefixes at segment boundaries ("/admin" covers "/admin" and "/admin/x", not "/administer")
+    struct strlist devices, functions; // of calls of boards, compared exactly; other requests never meet them
     struct ip_networks addresses; // of the client; an unknown one never allows, and denies where a rule would
     unsigned line;                // where the rule stands in the configuration, for explanations
 };
@@ -95,8 +96,9 @@ struct decision {
 // What is asked for, whoever asks.
 struct policy_request {
     struct str method;
-    struct str path;           // canonical, without the query
-    struct ip_address address; // the client's
+    struct str path;             // canonical, without the query
+    struct ip_address address;   // the client's
+    struct str device, function; // of a call of a board; absent: it is none
 };
 
 // A rule that needs a fact which the provider did not send (groups, a verified e-mail address) never allows;

@@ -84,6 +84,21 @@ struct websocket {
     struct strlist origins; // "https://other.example.com": allowed beside the host's own; "*" alone: any
 };
 
+// A route that has boards (Pico relay) in place of backends.
+struct pico {
+    bool served;
+    int64_t call_timeout; // seconds, for every function but those named in `timeouts`
+    struct pico_timeout {
+        struct str function;
+        int64_t seconds;
+    } * timeouts;
+    size_t ntimeouts;
+    int64_t dead_after;       // seconds without any frame of a board
+    int64_t max_arguments;    // bytes of a call's arguments as they are sent to the board
+    struct ip_networks plain; // from where boards may connect without TLS, beside loopback
+    bool log_arguments;
+};
+
 enum identity_preset {
     IDENTITY_NONE = 0,
     IDENTITY_SALLYPORT = 1,
@@ -113,6 +128,7 @@ struct route_target {
     bool preserve_host;      // Host as the browser sent it (default), else the backend's
     struct redirect redirect;
     struct websocket websocket;
+    struct pico pico;
 };
 
 struct config {
@@ -167,6 +183,9 @@ void config_free(struct config *c); // NULL is accepted
 // they are not set yet.
 bool config_env_file(const char *path, struct err *err);
 
+// The route of this (canonical) host that has boards, NULL when there is none: at most one.
+const struct route *config_pico_route(const struct config *c, struct str host);
+bool config_has_pico(const struct config *c);
 const struct provider *config_provider(const struct config *c, struct str key);
 // "https://login.example.com[:port]" of any host.
 struct str config_origin(struct arena *a, const struct config *c, struct str host);

@@ -26,12 +26,15 @@ struct shared {
     struct resolver *resolver;
     struct admission *admission;
     struct backends *backends;
+    struct relay_hub *relay;  // NULL: no route has boards
     struct str login_origin;  // https://login.example.com[:port]
     struct str saml_metadata; // absent when no SAML provider is configured
 };
 
 struct admission;
 struct conn;
+struct relay_hub;
+struct relay_worker;
 struct upstream;
 
 struct accept_io {
@@ -61,6 +64,7 @@ struct worker {
     unsigned nfree_exchanges;
     struct upstream_pool **pools; // [route target index][backend index]
     struct backend_queue *queues; // [route target index]
+    struct relay_worker *relay;   // NULL: no route has boards
     struct health_probe *probes;  // of the first worker
     size_t nprobes;
     struct refusal_log refusals; // of connections
