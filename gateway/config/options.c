@@ -259,13 +259,32 @@ static const struct option redirect_options[] = {
 };
 static const struct section section_redirect = SECTION("routes[].redirect", redirect_options, NULL);
 
+static const struct option pico_options[] = {
+    { "call_timeout", OPTION_DURATION, AT(target.pico.call_timeout), .preset = "30s", .min = 1,
+      .max = PICO_CALL_MAX, .help = "How long a call may take, waiting for its turn included." },
+    { "timeouts", OPTION_CUSTOM, AT(target.pico), .kind = "map of durations",
+      .absent = "call_timeout for all", .parse = config_parse_pico_timeouts,
+      .help = "The same for single functions, by name." },
+    { "dead_after", OPTION_DURATION, AT(target.pico.dead_after), .preset = "60s", .min = 25, .max = HOUR,
+      .help = "A board that says nothing for so long counts as gone, also while a function keeps it busy." },
+    { "max_arguments", OPTION_SIZE, AT(target.pico.max_arguments), .preset = "8KiB", .min = 64,
+      .max = PICO_ARGUMENTS_MAX,
+      .help = "The most bytes of a call's arguments; more are answered with 413." },
+    { "plain_networks", OPTION_CUSTOM, AT(target.pico.plain), .kind = "list of networks",
+      .parse = config_parse_networks, .absent = "this machine alone",
+      .help = "Where boards may be that connect without TLS: anybody on the way can read their keys." },
+    { "log_arguments", OPTION_BOOL, AT(target.pico.log_arguments), .preset = "false",
+      .help = "Writes the arguments of calls to the log." },
+};
+static const struct section section_pico = SECTION("routes[].pico", pico_options, NULL);
+
 static const struct option route_options[] = {
     { "host", OPTION_HOST, AT(route.host), .required = true, .help = "The host in the browser's address." },
     { "path", OPTION_CUSTOM, AT(route.path), .preset = "/", .kind = "path prefix",
       .parse = config_parse_prefix,
       .help = "The beginning of the path, cut at segments. The longest one that matches wins." },
     { "backends", OPTION_CUSTOM, AT(target), .kind = "list of URLs", .parse = config_parse_backends,
-      .absent = "none with a redirect, else required",
+      .absent = "none with redirect or pico, else required",
       .help = "Where requests go: http://HOST:PORT, https://HOST:PORT or unix:PATH." },
     { "balance", OPTION_CHOICE, AT(target.balance), .preset = "round_robin", .words = balances,
       .help = "How one of several backends is chosen." },
@@ -287,6 +306,8 @@ static const struct option route_options[] = {
     { "websocket", OPTION_SECTION, 0, .section = &section_websocket, .kind = "map", .help = "WebSockets." },
     { "redirect", OPTION_SECTION, 0, .section = &section_redirect, .kind = "map", .absent = "none",
       .help = "Answers every request with a redirect, in place of backends." },
+    { "pico", OPTION_SECTION, 0, .section = &section_pico, .kind = "map", .absent = "none",
+      .help = "Boards connect here and are called by people, in place of backends; {} will do." },
     { "providers", OPTION_LIST, AT(route.providers), .absent = "all",
       .help = "The identity providers whose logins count here." },
     { "policy", OPTION_TEXT, AT(policy_name), .required = true, .kind = "name",
@@ -322,6 +343,10 @@ static const struct option rule_options[] = {
       .help = "The request has one of these methods." },
     { "paths", OPTION_CUSTOM, AT(paths), .absent = "any", .kind = "list", .parse = config_parse_prefixes,
       .help = "The path begins with one of these, cut at segments." },
+    { "devices", OPTION_CUSTOM, AT(devices), .absent = "any", .kind = "list", .parse = config_parse_devices,
+      .help = "Routes with pico: one of these boards is called." },
+    { "functions", OPTION_CUSTOM, AT(functions), .absent = "any", .kind = "list",
+      .parse = config_parse_functions, .help = "Routes with pico: one of these functions is called." },
     { "addresses", OPTION_CUSTOM, AT(addresses), .absent = "any", .kind = "list of networks",
       .parse = config_parse_networks, .help = "The client's address is in one of these networks." },
 };

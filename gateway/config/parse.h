@@ -4,10 +4,16 @@
 // them at once.
 #pragma once
 
+#include "base/limits.h"
 #include "base/yaml.h"
 #include "gateway/config/config.h"
 
-enum { SOCKET_PATH_BYTES = 108 }; // sizeof sockaddr_un.sun_path, NUL included
+enum {
+    SOCKET_PATH_BYTES = 108, // sizeof sockaddr_un.sun_path, NUL included
+    PICO_CALL_MAX = 300,     // seconds
+    // A call is one frame, in which the rest, names included, must have room as well.
+    PICO_ARGUMENTS_MAX = LIMIT_PICO_FRAME_BYTES - 384,
+};
 
 // What loading fills. `config` is what remains of it.
 struct config_draft {
@@ -154,6 +160,9 @@ void config_parse_emails(struct loader *l, const struct yaml_node *node, void *e
 void config_parse_email_domains(struct loader *l, const struct yaml_node *node, void *domains);
 void config_parse_methods(struct loader *l, const struct yaml_node *node, void *methods);
 void config_parse_rule_claims(struct loader *l, const struct yaml_node *node, void *rule);
+void config_parse_devices(struct loader *l, const struct yaml_node *node, void *devices);
+void config_parse_functions(struct loader *l, const struct yaml_node *node, void *functions);
+void config_parse_pico_timeouts(struct loader *l, const struct yaml_node *node, void *pico);
 
 // --- what only the whole shows (check.c, coverage.c)
 void config_check(struct loader *l);

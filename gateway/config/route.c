@@ -130,6 +130,7 @@ static void parse_route(struct loader *l, const struct yaml_node *node, struct r
     draft->target.max_body = -1;
     draft->route.line = node->line;
     config_section(l, node, &section_route, draft);
+    draft->target.pico.served = yaml_get(node, "pico") != NULL;
     draft->target.index = node->index;
     draft->target.prefix = draft->route.path;
     for (size_t i = 0; i < draft->target.nbackends; i++)

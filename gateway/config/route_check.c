@@ -8,8 +8,8 @@ static bool is_false(const struct yaml_node *node)
     return node && str_eq_c(node->text, "false");
 }
 
-// What is said about backends, where a redirect takes their place.
-static void check_redirect(struct loader *l, const struct yaml_node *node)
+// What is said about backends, where something else takes their place.
+static void refuse_backends(struct loader *l, const struct yaml_node *node, const char *why)
 {
     static const char *const about_backends[] = {
         "backends", "balance",       "backend_tls", "health",   "eject",          "limits",   "strip_prefix",
@@ -17,7 +17,7 @@ static void check_redirect(struct loader *l, const struct yaml_node *node)
     };
     for (size_t i = 0; i < sizeof about_backends / sizeof *about_backends; i++) {
         const struct yaml_node *option = yaml_get(node, about_backends[i]);
-        if (option) config_error_key(l, option, "has no effect: the route answers with a redirect");
+        if (option) config_error_key(l, option, "has no effect: %s", why);
     }
 }
 
@@ -25,7 +25,7 @@ static void check_backends(struct loader *l, const struct yaml_node *node, const
 {
     const struct yaml_node *balance = yaml_get(node, "balance"), *backends = yaml_get(node, "backends");
     if (!backends)
-        config_error_key(l, node, "missing key \"backends\" (or redirect): where requests go");
+        config_error_key(l, node, "missing key \"backends\" (or redirect, or pico): where requests go");
     else if (balance && backends->n == 1 && t->nbackends == 1)
         config_error_key(l, balance, "has no effect with one backend");
 }
@@ -114,8 +114,14 @@ static void check_websocket(struct loader *l, const struct yaml_node *websocket,
 
 void config_check_route(struct loader *l, const struct yaml_node *node, struct route_target *t)
 {
+    const struct yaml_node *pico = yaml_get(node, "pico");
     if (yaml_get(node, "redirect")) {
-        check_redirect(l, node);
+        refuse_backends(l, node, "the route answers with a redirect");
+        if (pico) config_error_key(l, pico, "has no effect: the route answers with a redirect");
+        return;
+    }
+    if (pico) {
+        refuse_backends(l, node, "the route has boards (pico) in place of backends");
         return;
     }
     check_backends(l, node, t);

@@ -9,6 +9,25 @@ const struct provider *config_provider(const struct config *c, struct str key)
     return NULL;
 }
 
+static bool has_boards(const struct route *r)
+{
+    return r->target && r->target->pico.served;
+}
+
+const struct route *config_pico_route(const struct config *c, struct str host)
+{
+    for (size_t i = 0; i < c->routes.n; i++)
+        if (has_boards(&c->routes.v[i]) && str_eq(c->routes.v[i].host, host)) return &c->routes.v[i];
+    return NULL;
+}
+
+bool config_has_pico(const struct config *c)
+{
+    for (size_t i = 0; i < c->routes.n; i++)
+        if (has_boards(&c->routes.v[i])) return true;
+    return false;
+}
+
 struct str config_origin(struct arena *a, const struct config *c, struct str host)
 {
     bool ipv6 = str_find(host, ':') < host.n;

@@ -132,7 +132,9 @@ struct unit {
     int64_t factor;
 };
 static const struct unit durations[] = { { "s", 1 }, { "m", 60 }, { "h", 3600 }, { "d", 86400 }, { 0 } };
-static const struct unit sizes[] = { { "KiB", 1 << 10 }, { "MiB", 1 << 20 }, { "GiB", 1 << 30 }, { 0 } };
+static const struct unit sizes[] = {
+    { "B", 1 }, { "KiB", 1 << 10 }, { "MiB", 1 << 20 }, { "GiB", 1 << 30 }, { 0 }
+};
 static const struct unit plain[] = { { "", 1 }, { 0 } };
 
 static bool parse_amount(struct str text, const struct unit *units, int64_t *ret)
@@ -217,7 +219,9 @@ void config_value(struct loader *l, const struct yaml_node *node, const struct o
     case OPTION_DURATION:
         amount_value(l, node, o, durations, "a duration such as 30s, 10m, 8h or 1d", field);
         break;
-    case OPTION_SIZE: amount_value(l, node, o, sizes, "a size such as 512KiB, 64MiB or 1GiB", field); break;
+    case OPTION_SIZE:
+        amount_value(l, node, o, sizes, "a size such as 800B, 512KiB, 64MiB or 1GiB", field);
+        break;
     case OPTION_NUMBER:
     case OPTION_COUNT:
     case OPTION_PORT: number_value(l, node, o, field); break;
