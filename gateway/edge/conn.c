@@ -207,7 +207,7 @@ void conn_introduce(const struct conn *c, struct exchange *x)
 {
     x->client = arena_str_c(x->arena, c->peer);
     x->address = c->address;
-    x->secure = c->ssl != NULL;
+    x->secure = x->tls = c->ssl != NULL;
     x->redirect_only = c->listener->redirect_to_https;
 }
 

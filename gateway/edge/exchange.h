@@ -41,6 +41,10 @@ struct engine {
     // carry the tunnel's bytes as they are, and x->body_done means that the client ends its direction. False:
     // as for head. NULL: the protocol has no upgrades (HTTP/2), and no exchange of it has x->upgrade.
     bool (*upgrade)(struct exchange *x);
+    // For a tunnel whose bytes must arrive in certain pieces: flushes; true: all that was written has left
+    // for the client, so that what is written next goes into a TLS record of its own. Else x->on_writable is
+    // called when that is so. NULL where `upgrade` is.
+    bool (*sent)(struct exchange *x);
 };
 
 struct exchange {
@@ -59,6 +63,7 @@ struct exchange {
     struct str client;         // address in text
     struct ip_address address; // the same; the client's, as far as trusted proxies say
     bool secure;               // came over TLS, or a trusted proxy says so
+    bool tls;                  // the connection itself has TLS
     bool redirect_only;        // its listener only redirects to HTTPS
     struct str upgrade;        // the protocol that the client asks to switch to ("websocket"); absent: none
     bool tunnel;               // switched: engine->upgrade was called

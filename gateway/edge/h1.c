@@ -13,7 +13,8 @@ enum {
     LINGER_BYTES = 32 * 1024 * 1024, // thrown away at the end of a connection, at most
     LINGER_BURST = 512 * 1024,       // of these in one turn
     LINGER_MS = 2000,
-    BURST_REQUESTS = 8, // of one connection, then the others have their turn
+    LINGER_TUNNEL_MS = 900, // whoever said goodbye in the tunnel's own way will not be long
+    BURST_REQUESTS = 8,     // of one connection, then the others have their turn
     CHUNK_OVERHEAD = 24,
 };
 
@@ -46,7 +47,7 @@ static void set_state(struct conn *c, enum h1_state state)
         break;
     case H1_EXCHANGE: timer_set(l, &c->timer, idle_ms(c)); break;
     case H1_FLUSH: timer_set(l, &c->timer, idle_ms(c)); break;
-    case H1_LINGER: timer_set(l, &c->timer, LINGER_MS); break;
+    case H1_LINGER: timer_set(l, &c->timer, c->h1.tunnel ? LINGER_TUNNEL_MS : LINGER_MS); break;
     }
     h1_check(c);
 }
@@ -187,7 +188,7 @@ static void h1_flush(struct exchange *x)
 {
     struct conn *c = x->stream;
     note_leaving(c);
-    conn_flush(c);
+    if (conn_flush(c) && !c->in_run && c->h1.tunnel) buffer_release(&c->out);
     // The producer is on the stack: a broken connection is closed by its timer, not under its feet.
     if (c->broken && !c->in_run) timer_set(&c->worker->loop, &c->timer, 0);
 }
@@ -224,6 +225,16 @@ static void h1_abort(struct exchange *x)
     if (!c->in_run) h1_run(c);
 }
 
+// The request's head is in the buffer that now belongs to the tunnel: what is still asked for is kept, so
+// that an idle tunnel holds no buffer.
+static void forget_head(struct conn *c, struct exchange *x)
+{
+    x->req.method = STR("GET"); // there is no other upgrade
+    x->req.target = x->req.host = x->req.path_query = x->target.query = STR_NONE;
+    x->req.fields.n = 0;
+    c->h1.head_bytes = 0;
+}
+
 static bool h1_upgrade(struct exchange *x)
 {
     struct conn *c = x->stream;
@@ -234,7 +245,14 @@ static bool h1_upgrade(struct exchange *x)
     if (!x->head_sent) c->out.end = c->out.start + before;
     c->h1.keep_alive = c->h1.send_chunked = false;
     c->h1.send_body = c->h1.tunnel = true;
+    if (x->head_sent) forget_head(c, x);
     return x->head_sent;
+}
+
+static bool h1_sent(struct exchange *x)
+{
+    struct conn *c = x->stream;
+    return conn_flush(c) && !c->broken;
 }
 
 static const struct engine h1_engine = {
@@ -248,6 +266,7 @@ static const struct engine h1_engine = {
     .end = h1_end,
     .abort = h1_abort,
     .upgrade = h1_upgrade,
+    .sent = h1_sent,
 };
 
 // --- requests
@@ -383,6 +402,14 @@ static bool step(struct conn *c)
     return false;
 }
 
+// Tunnels are many and idle: they hold no buffers meanwhile.
+static void release_idle(struct conn *c)
+{
+    if (!c->h1.tunnel || c->h1.state != H1_EXCHANGE) return;
+    if (buffer_used(&c->in) == 0) buffer_release(&c->in);
+    if (buffer_used(&c->out) == 0) buffer_release(&c->out);
+}
+
 static void h1_run(struct conn *c)
 {
     int served = 0;
@@ -402,6 +429,8 @@ static void h1_run(struct conn *c)
         conn_close(c);
     else if (c->h1.state == H1_HEAD && buffer_used(&c->in) == 0)
         buffer_release(&c->in);
+    else
+        release_idle(c);
 }
 
 static bool waits_for_body(const struct conn *c)

@@ -22,19 +22,18 @@ static void update_clock(struct loop *l)
 
 static bool mailbox_init(struct mailbox *m)
 {
-    *m = (struct mailbox){ .last = &m->first, .event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) };
-    return m->event_fd >= 0 && pthread_mutex_init(&m->lock, NULL) == 0;
+    *m = (struct mailbox){ .event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) };
+    return m->event_fd >= 0;
 }
 
 void mailbox_post(struct mailbox *m, struct mail *mail)
 {
-    mail->next = NULL;
-    pthread_mutex_lock(&m->lock);
-    bool was_empty = m->first == NULL;
-    *m->last = mail;
-    m->last = &mail->next;
-    pthread_mutex_unlock(&m->lock);
-    if (!was_empty) return; // the loop has been woken already
+    struct mail *below = atomic_load_explicit(&m->top, memory_order_relaxed);
+    do {
+        mail->next = below; // after the exchange the mail is the loop's: it is not touched again
+    } while (!atomic_compare_exchange_weak_explicit(&m->top, &below, mail, memory_order_release,
+                                                    memory_order_relaxed));
+    if (below) return; // the loop has been woken already
     uint64_t one = 1;
     ssize_t done = write(m->event_fd, &one, sizeof one);
     (void)done; // only fails when the counter is full, and then the loop is awake
@@ -42,15 +41,17 @@ void mailbox_post(struct mailbox *m, struct mail *mail)
 
 void mailbox_deliver(struct mailbox *m)
 {
-    pthread_mutex_lock(&m->lock);
-    struct mail *mail = m->first;
-    m->first = NULL;
-    m->last = &m->first;
-    pthread_mutex_unlock(&m->lock);
-    while (mail) {
-        struct mail *next = mail->next; // deliver may free it
-        mail->deliver(mail);
-        mail = next;
+    struct mail *newest = atomic_exchange_explicit(&m->top, NULL, memory_order_acquire), *oldest = NULL;
+    while (newest) {
+        struct mail *below = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = below;
+    }
+    while (oldest) {
+        struct mail *next = oldest->next; // deliver may free it
+        oldest->deliver(oldest);
+        oldest = next;
     }
 }
 
@@ -198,7 +199,6 @@ void loop_done(struct loop *l)
     free(l->graves);
     close(l->epoll_fd);
     close(l->mailbox.event_fd);
-    pthread_mutex_destroy(&l->mailbox.lock);
 }
 
 void loop_run(struct loop *l, void (*after)(struct loop *l))

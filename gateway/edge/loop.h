@@ -3,7 +3,7 @@
 // Nothing here blocks but the wait itself. All functions but mailbox_post belong to the loop's thread.
 #pragma once
 
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,9 +35,9 @@ struct mail {
     void (*deliver)(struct mail *m);
 };
 
+// A stack that anybody may push to and the loop takes whole, then turns round: no lock.
 struct mailbox {
-    pthread_mutex_t lock;
-    struct mail *first, **last;
+    struct mail *_Atomic top;
     int event_fd;
 };
 
