@@ -6,6 +6,7 @@
 
 static _Thread_local long fail_countdown;
 static _Thread_local bool fail_happened;
+static _Thread_local unsigned long failures;
 
 static bool must_fail(void)
 {
@@ -25,19 +26,30 @@ bool mem_failed(void)
     return fail_happened;
 }
 
+unsigned long mem_failures(void)
+{
+    return failures;
+}
+
+static void *counted(void *p)
+{
+    if (!p) failures++;
+    return p;
+}
+
 void *mem_alloc(size_t n)
 {
-    return must_fail() ? NULL : malloc(n ? n : 1);
+    return counted(must_fail() ? NULL : malloc(n ? n : 1));
 }
 
 void *mem_calloc(size_t count, size_t n)
 {
-    return must_fail() ? NULL : calloc(count ? count : 1, n ? n : 1);
+    return counted(must_fail() ? NULL : calloc(count ? count : 1, n ? n : 1));
 }
 
 void *mem_realloc(void *p, size_t n)
 {
-    return must_fail() ? NULL : realloc(p, n ? n : 1);
+    return counted(must_fail() ? NULL : realloc(p, n ? n : 1));
 }
 
 char *mem_strdup(const char *s)

@@ -13,6 +13,9 @@ void *mem_realloc(void *p, size_t n);
 char *mem_strdup(const char *s);
 void mem_free(void *p); // NULL is accepted
 
+// How many allocations of this thread have failed: for what a library does not tell.
+unsigned long mem_failures(void);
+
 // Tests only: the n-th allocation of this thread from now (1 = the next) returns NULL, once. 0 switches it
 // off.
 void mem_fail_at(long n);

@@ -3,24 +3,12 @@
 
 #include "base/mem.h"
 
-// jansson 2.14 does not notice when the buffer of the string that it reads cannot grow: it drops the bytes
-// and goes on, so that "example" becomes "exmple". Somebody could become somebody else. Hence our allocator
-// remembers that it failed.
-static _Thread_local bool allocation_failed;
-
-static void *json_alloc(size_t n)
-{
-    void *p = mem_alloc(n);
-    if (!p) allocation_failed = true;
-    return p;
-}
-
 // The library's hooks are global; they are set before there are threads. So is its secret against hash
 // collisions, which it would otherwise draw from a device file when the first object is made, and a confined
-// process has no files.
+// process has no files. Whoever else sets them (relay/json.c) sets the same.
 static __attribute__((constructor)) void json_prepare(void)
 {
-    json_set_alloc_funcs(json_alloc, mem_free);
+    json_set_alloc_funcs(mem_alloc, mem_free);
     json_object_seed(0);
 }
 
@@ -29,11 +17,15 @@ static void json_release(void *object)
     json_decref(object);
 }
 
-static json_t *json_read(struct str text, json_error_t *ret_error)
+// jansson 2.14 does not notice when the buffer of the string that it reads cannot grow: it drops the bytes
+// and goes on, so that "example" becomes "exmple". Somebody could become somebody else. Hence the count of
+// failed allocations.
+static json_t *json_read(struct str text, json_error_t *ret_error, bool *ret_no_memory)
 {
-    allocation_failed = false;
+    unsigned long before = mem_failures();
     json_t *tree = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES, ret_error);
-    if (!allocation_failed) return tree;
+    *ret_no_memory = mem_failures() != before;
+    if (!*ret_no_memory) return tree;
     json_decref(tree);
     return NULL;
 }
@@ -44,8 +36,9 @@ bool oidc_json_object(struct arena *a, struct str text, size_t max, enum err_cod
     json_error_t e = { 0 };
     if (text.n > max) return err_set(err, code, "%zu bytes of JSON; %zu are accepted", text.n, max);
     if (text.n == 0) return err_set(err, code, "empty instead of JSON");
-    json_t *tree = json_read(text, &e);
-    if (!tree && allocation_failed) return err_set(err, ERR_NO_MEMORY, "parsing JSON");
+    bool no_memory;
+    json_t *tree = json_read(text, &e, &no_memory);
+    if (no_memory) return err_set(err, ERR_NO_MEMORY, "parsing JSON");
     // The parser's own message may quote the input, and with it a token.
     if (!tree) return err_set(err, code, "not valid JSON (line %d, column %d)", e.line, e.column);
     if (!arena_defer(a, json_release, tree)) return err_set(err, ERR_NO_MEMORY, "keeping JSON");
