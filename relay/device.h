@@ -37,6 +37,7 @@ struct device_table {
     struct arena *arena; // owns everything, this struct too
     struct device *v;    // sorted by name; names and ids are unique
     size_t n;
+    const struct device **by_id; // sorted by id
 };
 
 // Parses the text of the file; "" is an empty table. Strict: unknown members, a name or an id twice, a key
@@ -58,5 +59,6 @@ const struct device *device_by_key(const struct device_table *t, struct str key,
 bool device_has_key(const struct device *d, const uint8_t hash[SHA256_BYTES], int64_t now);
 bool device_may_register(const struct device *d, struct str function);
 bool device_name_valid(struct str name);
-// At most FUNCTION_NAME_BYTES of clean UTF-8, not empty, without ':' and '/', not beginning with "anvil.".
+// At most FUNCTION_NAME_BYTES of clean UTF-8, not empty, without ':' and '/', not beginning with "anvil.", not
+// "." or "..".
 bool function_name_valid(struct str name);
