@@ -72,21 +72,27 @@ static void add_claims(struct sbuf *b, bool *first, const struct rule *r)
     }
 }
 
+static void add_scope_list(struct sbuf *b, const char **between, const char *intro, struct strlist values)
+{
+    if (values.n == 0) return;
+    sbuf_addf(b, "%s%s", *between, intro);
+    add_list(b, values, ", ");
+    *between = " ";
+}
+
 static void add_scope(struct sbuf *b, const struct rule *r)
 {
-    const char *between = "";
-    if (r->methods.n == 0 && r->paths.n == 0 && r->addresses.n == 0) return;
-    sbuf_add_c(b, " (");
-    add_list(b, r->methods, ", ");
-    if (r->methods.n) between = " ";
-    if (r->paths.n) {
-        sbuf_addf(b, "%sunder ", between);
-        add_list(b, r->paths, ", ");
+    const char *between = " (";
+    add_scope_list(b, &between, "", r->methods);
+    add_scope_list(b, &between, "under ", r->paths);
+    add_scope_list(b, &between, "calling ", r->functions);
+    add_scope_list(b, &between, "on ", r->devices);
+    // How the networks are numbered is nobody else's business.
+    if (r->addresses.n) {
+        sbuf_addf(b, "%sfrom a listed address", between);
         between = " ";
     }
-    // How the networks are numbered is nobody else's business.
-    if (r->addresses.n) sbuf_addf(b, "%sfrom a listed address", between);
-    sbuf_add_c(b, ")");
+    if (between[1] == '\0') sbuf_add_c(b, ")");
 }
 
 static void add_rule(struct sbuf *b, const struct rule *r)

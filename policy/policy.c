@@ -93,11 +93,21 @@ static bool path_applies(const struct rule *r, struct str path)
     return r->paths.n == 0;
 }
 
+// Names are compared as they are: boards may offer `flash` and `Flash`, and these are two functions.
+static bool call_applies(const struct rule *r, const struct policy_request *request)
+{
+    if (r->devices.n == 0 && r->functions.n == 0) return true;
+    if (!request->device.n || !request->function.n) return false;
+    return (r->devices.n == 0 || strlist_has(r->devices, request->device)) &&
+           (r->functions.n == 0 || strlist_has(r->functions, request->function));
+}
+
 // NO outweighs UNKNOWN outweighs YES.
 static enum answer request_met(const struct rule *r, const struct policy_request *request)
 {
     static const struct ip_address unknown;
-    if (!method_applies(r, request->method) || !path_applies(r, request->path)) return NO;
+    if (!method_applies(r, request->method) || !path_applies(r, request->path) || !call_applies(r, request))
+        return NO;
     if (r->addresses.n == 0) return YES;
     if (memcmp(request->address.b, unknown.b, sizeof unknown.b) == 0) return UNKNOWN;
     return ip_networks_have(&r->addresses, &request->address) ? YES : NO;

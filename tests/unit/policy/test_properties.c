@@ -25,6 +25,8 @@ static struct str domains[] = { STR_INIT("x.org"), STR_INIT("y.org") };
 static struct str providers[] = { STR_INIT("p1"), STR_INIT("p2") };
 static struct str methods[] = { STR_INIT("GET"), STR_INIT("POST") };
 static struct str paths[] = { STR_INIT("/a"), STR_INIT("/a/b") };
+static struct str devices[] = { STR_INIT("lamp"), STR_INIT("fan") };
+static struct str functions[] = { STR_INIT("flash"), STR_INIT("blink") };
 #define IPV4(a, b, c, d)                                                                                     \
     {                                                                                                        \
         {                                                                                                    \
@@ -45,7 +47,9 @@ static struct strlist some(struct str pair[2], unsigned none)
 static struct rule random_rule(void)
 {
     struct rule r = { .allow = roll(2), .methods = some(methods, 6), .paths = some(paths, 6) };
-    if (roll(4) == 0) r.addresses = (struct ip_networks){ networks + roll(2), 1 };
+    r.devices = some(devices, 16);
+    r.functions = some(functions, 16);
+    if (roll(3) == 0) r.addresses = (struct ip_networks){ networks + roll(2), 1 };
     if (r.allow && roll(4) == 0) {
         r.is_public = true;
         return r;
@@ -80,7 +84,19 @@ static void random_world(struct world *w)
     w->policy = (struct policy){ STR("p"), w->rules, 1 + roll(RULES) };
     w->route = (struct route){ .host = STR("h"), .path = STR("/"), .policy = &w->policy };
     struct str path = (struct str[]){ STR("/"), STR("/a"), STR("/a/b/c"), STR("/ab") }[roll(4)];
-    w->request = (struct policy_request){ methods[roll(2)], path, addresses[roll(3)] };
+    w->request =
+        (struct policy_request){ .method = methods[roll(2)], .path = path, .address = addresses[roll(3)] };
+    if (roll(2)) { // a call
+        w->request.device = devices[roll(2)];
+        w->request.function = functions[roll(2)];
+    }
+}
+
+static void copy_world(struct world *to, const struct world *from)
+{
+    *to = *from;
+    to->policy.rules = to->rules;
+    to->route.policy = &to->policy;
 }
 
 static struct decision decide(const struct world *w, const struct identity *id)
@@ -137,9 +153,7 @@ static void test_an_unknown_address_never_opens_anything(void **state)
         struct world w, less;
         random_world(&w);
         struct identity id = random_person();
-        less = w;
-        less.policy.rules = less.rules;
-        less.route.policy = &less.policy;
+        copy_world(&less, &w);
         less.request.address = addresses[0];
         for (int visitor = 0; visitor < 2; visitor++) {
             bool open = decide(&less, visitor ? NULL : &id).verdict == VERDICT_ALLOW,
@@ -149,6 +163,60 @@ static void test_an_unknown_address_never_opens_anything(void **state)
         }
     }
     assert_true(narrowed > 1000);
+}
+
+static bool asks_for_call(const struct rule *r)
+{
+    return r->devices.n || r->functions.n;
+}
+
+static struct world without_rules_about_calls(const struct world *w)
+{
+    struct world less = *w;
+    less.policy.nrules = 0;
+    for (size_t i = 0; i < w->policy.nrules; i++)
+        if (!asks_for_call(&w->rules[i])) less.rules[less.policy.nrules++] = w->rules[i];
+    return less;
+}
+
+static void test_rules_about_calls_leave_other_requests_alone(void **state)
+{
+    (void)state;
+    seed = 6;
+    size_t fewer = 0;
+    for (int i = 0; i < POLICIES; i++) {
+        struct world w, rest;
+        random_world(&w);
+        w.request.device = w.request.function = STR_NONE;
+        struct identity id = random_person();
+        struct world less = without_rules_about_calls(&w);
+        copy_world(&rest, &less);
+        assert_int_equal(decide(&w, &id).verdict, decide(&rest, &id).verdict);
+        assert_int_equal(decide(&w, NULL).verdict, decide(&rest, NULL).verdict);
+        fewer += rest.policy.nrules < w.policy.nrules;
+    }
+    assert_true(fewer > 1000);
+}
+
+// Rules that name other boards are as good as absent.
+static void test_a_call_of_an_unknown_board_meets_no_rule_that_names_boards(void **state)
+{
+    (void)state;
+    seed = 7;
+    size_t allowed = 0;
+    for (int i = 0; i < POLICIES; i++) {
+        struct world w;
+        random_world(&w);
+        for (size_t k = 0; k < w.policy.nrules; k++) w.rules[k].devices = some(devices, 0);
+        w.request.device = STR("door");
+        w.request.function = functions[roll(2)];
+        struct identity id = random_person();
+        assert_int_equal(decide(&w, &id).reason, REASON_NO_RULE);
+        assert_int_equal(decide(&w, NULL).reason, REASON_NO_RULE);
+        w.request.device = devices[0];
+        allowed += decide(&w, &id).verdict == VERDICT_ALLOW;
+    }
+    assert_true(allowed > 1000);
 }
 
 static void test_a_deny_rule_in_front_never_opens_anything(void **state)
@@ -190,6 +258,8 @@ int main(void)
         cmocka_unit_test(test_visitors_get_what_everybody_gets),
         cmocka_unit_test(test_missing_facts_never_open_anything),
         cmocka_unit_test(test_an_unknown_address_never_opens_anything),
+        cmocka_unit_test(test_rules_about_calls_leave_other_requests_alone),
+        cmocka_unit_test(test_a_call_of_an_unknown_board_meets_no_rule_that_names_boards),
         cmocka_unit_test(test_a_deny_rule_in_front_never_opens_anything),
         cmocka_unit_test(test_logins_that_do_not_count_get_what_visitors_get),
     };
