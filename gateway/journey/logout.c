@@ -3,19 +3,9 @@
 #include "gateway/journey/answer.h"
 #include "gateway/journey/login.h"
 #include "gateway/journey/login_job.h"
+#include "gateway/journey/same_site.h"
 #include "gateway/pages/pages.h"
 #include "http/cookie.h"
-
-// The session cookie is SameSite=Lax, so another site's form does not bring it along; this refuses the rest.
-static bool from_this_site(const struct exchange *x)
-{
-    struct str site = http_fields_value(&x->req.fields, FIELD_SEC_FETCH_SITE);
-    if (site.p && !str_eq_c(site, "same-origin") && !str_eq_c(site, "none")) return false;
-    struct str origin = http_fields_value(&x->req.fields, FIELD_ORIGIN);
-    // Our pages ask for no referrer, which makes browsers send "null" for their forms.
-    if (!origin.p || str_eq_c(origin, "null")) return site.p || !origin.p;
-    return str_eq(origin, config_origin(x->arena, x->worker->shared->config, x->host));
-}
 
 static void say_goodbye(struct exchange *x)
 {
@@ -48,7 +38,7 @@ static void deleted(struct login_job *j)
 
 void login_sign_out(struct exchange *x)
 {
-    if (!from_this_site(x)) {
+    if (!same_site_is(x)) {
         answer_failure(x, ERR_LOGIN_CROSS_SITE, "a sign-out from another site");
         return;
     }

@@ -28,17 +28,16 @@ static void touch_session(struct exchange *x)
 }
 
 // An operator who takes a provider out of the configuration takes its word out of force, at once.
-static bool provider_known(const struct exchange *x, const struct session *s, struct err *err)
+static bool provider_known(const struct worker *w, const struct session *s, struct err *err)
 {
     struct str key = s->identity.provider;
-    return config_provider(x->worker->shared->config, key) ||
+    return config_provider(w->shared->config, key) ||
            err_set(err, ERR_SESSION_EXPIRED, "the provider '%.*s' is configured no more", STR_FMT(key));
 }
 
-static bool counts(const struct exchange *x, const struct session *s, struct err *err)
+static bool counts(const struct worker *w, const struct session *s, struct err *err)
 {
-    return session_alive(s, x->worker->shared->config->session_idle, x->worker->loop.now, err) &&
-           provider_known(x, s, err);
+    return session_alive(s, w->shared->config->session_idle, w->loop.now, err) && provider_known(w, s, err);
 }
 
 static bool look_up(struct exchange *x, struct str cookie, struct err *err)
@@ -47,7 +46,7 @@ static bool look_up(struct exchange *x, struct str cookie, struct err *err)
     x->kept_session = session_cache_get(&w->sessions, w->reader, &w->shared->keys, x->host, cookie, err);
     if (!x->kept_session) return false;
     x->session = *cached_session(x->kept_session);
-    return counts(x, &x->session, err);
+    return counts(w, &x->session, err);
 }
 
 static bool is_unclear(enum err_code code)
@@ -74,25 +73,28 @@ enum visitor visitor_load(struct exchange *x)
     return VISITOR_NOBODY;
 }
 
-// A store that cannot answer ends nothing: the next look will tell. A session is over only when that is
-// known.
-static bool still_there(struct exchange *x, struct err *err)
+enum visitor visitor_look(struct worker *w, const uint8_t id[SESSION_ID_BYTES], int64_t *ret_seen,
+                          struct err *err)
 {
     struct session s;
     struct arena *a = arena_new((size_t)2 * LIMIT_SESSION_BYTES);
-    if (!a) return true;
-    bool there = store_session(x->worker->reader, a, x->session.id, &s, err) && counts(x, &s, err);
-    there = there || is_unclear(err->code);
-    if (there && err->code == ERR_NONE) x->session.last_seen = s.last_seen;
+    if (!a) {
+        err_set(err, ERR_NO_MEMORY, "looking at a session");
+        return VISITOR_UNCLEAR;
+    }
+    bool there = store_session(w->reader, a, id, &s, err) && counts(w, &s, err);
+    if (there) *ret_seen = s.last_seen;
     arena_free(a);
-    return there;
+    return there ? VISITOR_KNOWN : is_unclear(err->code) ? VISITOR_UNCLEAR : VISITOR_NOBODY;
 }
 
 static void look_again(struct timer *t)
 {
     struct exchange *x = container_of(t, struct exchange, watch);
     struct err err = { 0 };
-    if (!still_there(x, &err)) {
+    // A store that cannot answer ends nothing: the next look will tell. A session is over only when that is
+    // known.
+    if (visitor_look(x->worker, x->session.id, &x->session.last_seen, &err) == VISITOR_NOBODY) {
         x->err = err;
         x->engine->abort(x);
         return;
