@@ -67,6 +67,7 @@ enum {
     LIMIT_PICO_FAILURE_SECONDS = 60,      // in so long; then it is refused before the upgrade
     LIMIT_PICO_EVENT_STREAMS = 1024,      // of a worker
     LIMIT_PICO_EVENT_STREAMS_USER = 16,   // of one visitor there
+    LIMIT_PICO_LIST_BYTES = 1024 * 1024,  // boards that one visitor is shown: names, and 32 for each of them
 
     // Messages of identity providers
     LIMIT_SAML_MESSAGE_BYTES = 128 * 1024, // decoded

@@ -31,6 +31,17 @@ static void send_rest(struct exchange *x)
         x->engine->flush(x);
 }
 
+// What every answer has.
+static void add_headers(struct exchange *x, struct str content_type)
+{
+    answer_add(x, "Date", worker_date(x->worker));
+    answer_add(x, "Content-Type", content_type);
+    // Not for localhost: it would bind every port of a developer's machine.
+    bool hsts = x->secure && !host_is_localhost(x->host);
+    answer_add(x, "Strict-Transport-Security", hsts ? STR("max-age=31536000") : STR_NONE);
+    answer_add(x, "X-Content-Type-Options", STR("nosniff"));
+}
+
 void answer_body(struct exchange *x, int status, const char *content_type, struct str body)
 {
     if (arena_failed(x->arena) || !body.p) {
@@ -47,17 +58,24 @@ void answer_body(struct exchange *x, int status, const char *content_type, struc
     x->on_body = NULL;
     x->on_writable = send_rest;
     x->body_rest = body;
-    answer_add(x, "Date", worker_date(x->worker));
-    if (body.n) answer_add(x, "Content-Type", str_c(content_type));
-    // Not for localhost: it would bind every port of a developer's machine.
-    bool hsts = x->secure && !host_is_localhost(x->host);
-    answer_add(x, "Strict-Transport-Security", hsts ? STR("max-age=31536000") : STR_NONE);
-    answer_add(x, "X-Content-Type-Options", STR("nosniff"));
+    add_headers(x, body.n ? str_c(content_type) : STR_NONE);
     if (!x->engine->head(x)) {
         x->engine->abort(x);
         return;
     }
     send_rest(x);
+}
+
+bool answer_stream(struct exchange *x, const char *content_type)
+{
+    x->status = 200;
+    x->length = -1;
+    x->endless = true;
+    answer_add(x, "Cache-Control", STR("no-store"));
+    add_headers(x, str_c(content_type));
+    if (x->engine->head(x)) return true;
+    x->engine->abort(x);
+    return false;
 }
 
 void answer_redirect(struct exchange *x, struct str url)
@@ -80,17 +98,23 @@ void answer_configured_redirect(struct exchange *x, int status, struct str url, 
     answer_body(x, url.p ? status : 503, "text/plain", url.p ? STR("") : STR_NONE);
 }
 
-static void add_page_headers(struct exchange *x)
+static void add_page_headers(struct exchange *x, const char *csp)
 {
     answer_add(x, "Cache-Control", STR("no-store"));
-    answer_add(x, "Content-Security-Policy", str_c(page_csp));
+    answer_add(x, "Content-Security-Policy", str_c(csp));
     answer_add(x, "Referrer-Policy", STR("no-referrer"));
     answer_add(x, "X-Frame-Options", STR("DENY"));
 }
 
 void answer_page(struct exchange *x, int status, struct str html)
 {
-    add_page_headers(x);
+    add_page_headers(x, page_csp);
+    answer_body(x, status, "text/html; charset=utf-8", html);
+}
+
+void answer_page_with_script(struct exchange *x, int status, struct str html)
+{
+    add_page_headers(x, page_script_csp);
     answer_body(x, status, "text/html; charset=utf-8", html);
 }
 
@@ -146,7 +170,7 @@ void answer_error(struct exchange *x, struct str retry)
         answer_page(x, status, page_error(x->arena, &common, &page));
         return;
     }
-    add_page_headers(x);
+    add_page_headers(x, page_csp);
     struct str json = page_error_json(x->arena, &page, common.request_id, where_to_log_in(x));
     answer_body(x, status, "application/json", json);
 }

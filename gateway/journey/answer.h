@@ -16,6 +16,11 @@ void answer_configured_redirect(struct exchange *x, int status, struct str url, 
 struct str answer_home(const struct exchange *x);
 // A page of ours: HTML with its strict headers.
 void answer_page(struct exchange *x, int status, struct str html);
+// The one page that has a script (gateway/pages/pages.h): its Content-Security-Policy lets that run.
+void answer_page_with_script(struct exchange *x, int status, struct str html);
+// The head of an answer that has no end: its body follows piece by piece (x->engine->write). False: it could
+// not be sent, and `x` is gone.
+bool answer_stream(struct exchange *x, const char *content_type);
 // x->err as a page for navigations, as JSON for everything else. Its status is the code's, the log line
 // carries the reason. `retry` (may be absent) is a link that may help.
 void answer_error(struct exchange *x, struct str retry);

@@ -10,7 +10,7 @@ import pathlib
 import re
 import sys
 
-TYPES = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+TYPES = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", ".js": "text/javascript; charset=utf-8"}
 PREFIX = "/.sallyport/assets/"
 
 

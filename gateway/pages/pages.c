@@ -5,11 +5,18 @@
 #include "gateway/pages/pages_embedded.h"
 #include "gateway/pages/template.h"
 
-enum { PAGE_BYTES_MAX = 512 * 1024 };
+enum {
+    PAGE_BYTES_MAX = 512 * 1024,
+    BOARDS_BYTES_MAX = 16 * 1024 * 1024, // LIMIT_PICO_LIST_BYTES of names, escaped, in their markup
+    OPEN_BOARDS = 8,                     // more of them are folded up
+};
 
-const char page_csp[] =
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'";
+#define CSP                                                                                                  \
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "            \
+    "frame-ancestors 'none'"
+const char page_csp[] = CSP;
+const char page_script_csp[] =
+    CSP "; script-src 'self'; connect-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 #define SCOPE(f) ((struct template_scope){ (f), sizeof(f) / sizeof *(f), NULL })
 
@@ -42,8 +49,8 @@ static struct str initial_of(struct arena *a, struct str label)
 }
 
 // What the layout needs, in front of the page's own fields.
-static struct str page(struct arena *a, const char *name, const struct page_common *c, struct str title,
-                       struct str reason, const struct template_scope *own)
+static struct str page_of(struct arena *a, const char *name, const struct page_common *c, struct str title,
+                          struct str reason, const struct template_scope *own, size_t max)
 {
     const struct template_field common[] = {
         { .name = "page_title", .text = title },
@@ -52,13 +59,20 @@ static struct str page(struct arena *a, const char *name, const struct page_comm
         { .name = "request_id", .text = c->request_id },
         { .name = "user", .text = c->user },
         { .name = "reason", .text = reason },
+        { .name = "wide", .text = flag(max > PAGE_BYTES_MAX) },
     };
     struct template_scope outer = SCOPE(common), inner = *own;
     inner.parent = &outer;
     for (size_t i = 0; i < page_template_count; i++)
         if (str_eq_c(str_c(name), page_templates[i].name))
-            return template_render(a, page_templates[i].text, &inner, PAGE_BYTES_MAX);
+            return template_render(a, page_templates[i].text, &inner, max);
     return STR_NONE;
+}
+
+static struct str page(struct arena *a, const char *name, const struct page_common *c, struct str title,
+                       struct str reason, const struct template_scope *own)
+{
+    return page_of(a, name, c, title, reason, own, PAGE_BYTES_MAX);
 }
 
 enum { CHOICE_FIELDS = 4 };
@@ -102,13 +116,13 @@ static struct template_scope *row_scopes(struct arena *a, const struct page_row 
     return rows;
 }
 
-static struct template_scope *group_scopes(struct arena *a, struct strlist groups)
+static struct template_scope *name_scopes(struct arena *a, const char *field, struct strlist names)
 {
-    struct template_scope *rows = arena_array(a, groups.n, sizeof *rows);
-    for (size_t i = 0; rows && i < groups.n; i++) {
+    struct template_scope *rows = arena_array(a, names.n, sizeof *rows);
+    for (size_t i = 0; rows && i < names.n; i++) {
         struct template_field *f = arena_alloc(a, sizeof *f);
         if (!f) return NULL;
-        *f = (struct template_field){ .name = "group", .text = groups.v[i] };
+        *f = (struct template_field){ .name = field, .text = names.v[i] };
         rows[i] = (struct template_scope){ f, 1, NULL };
     }
     return rows;
@@ -117,7 +131,7 @@ static struct template_scope *group_scopes(struct arena *a, struct strlist group
 struct str page_whoami(struct arena *a, const struct page_common *c, const struct page_row *rows,
                        size_t nrows, struct strlist groups)
 {
-    struct template_scope *r = row_scopes(a, rows, nrows), *g = group_scopes(a, groups);
+    struct template_scope *r = row_scopes(a, rows, nrows), *g = name_scopes(a, "group", groups);
     if (!r || !g) return STR_NONE;
     struct template_field f[] = {
         { .name = "initial", .text = initial_of(a, c->user) },
@@ -141,6 +155,35 @@ struct str page_signed_out(struct arena *a, const struct page_common *c, struct 
     struct template_field f[] = { { .name = "home_href", .text = safe_href(home_href) } };
     struct template_scope scope = SCOPE(f);
     return page(a, "signed_out", c, STR("Signed out"), STR_NONE, &scope);
+}
+
+static bool board_row(struct arena *a, const struct page_board *v, struct template_scope *ret)
+{
+    struct template_scope *functions = name_scopes(a, "function", v->functions);
+    struct template_field *f = arena_array(a, 3, sizeof *f);
+    if (!functions || !f) return false;
+    f[0] = (struct template_field){ .name = "board", .text = v->name };
+    f[1] = (struct template_field){ .name = "online", .text = flag(v->online) };
+    f[2] = list_field("functions", functions, v->functions.n);
+    *ret = (struct template_scope){ f, 3, NULL };
+    return true;
+}
+
+struct str page_boards(struct arena *a, const struct page_common *c, const struct page_board *v, size_t n,
+                       bool more)
+{
+    size_t shown = n < PAGE_BOARDS ? n : PAGE_BOARDS;
+    struct template_scope *rows = arena_array(a, shown, sizeof *rows);
+    if (!rows) return STR_NONE;
+    for (size_t i = 0; i < shown; i++)
+        if (!board_row(a, &v[i], &rows[i])) return STR_NONE;
+    struct template_field f[] = {
+        list_field("boards", rows, shown),
+        { .name = "few", .text = flag(shown <= OPEN_BOARDS) },
+        { .name = "more", .text = flag(more || shown < n) },
+    };
+    struct template_scope scope = SCOPE(f);
+    return page_of(a, "boards", c, STR("Boards"), STR_NONE, &scope, BOARDS_BYTES_MAX);
 }
 
 struct str page_error(struct arena *a, const struct page_common *c, const struct page_error *e)

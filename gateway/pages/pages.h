@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The gateway's own pages. Templates (gateway/pages/*.html) are compiled in; every value is escaped for its
-// place. No script at all, one style sheet and icon served from /.sallyport/assets/, strict CSP, light and
-// dark, phone and keyboard.
+// place. One style sheet and icon served from /.sallyport/assets/, strict CSP, light and dark, phone and
+// keyboard. No script at all, but on one page: that of the boards.
 #pragma once
 
 #include "base/arena.h"
@@ -9,6 +9,10 @@
 
 // The Content-Security-Policy of every page here.
 extern const char page_csp[];
+// That of the page of boards, which has a script of ours (boards.js): calling a function and seeing its
+// answer, and boards that come and go while what somebody has typed stays, cannot be done without. It may
+// speak to this site only, and may not make markup out of text: what boards say is text.
+extern const char page_script_csp[];
 
 struct page_common {
     struct str site_name;  // title
@@ -34,6 +38,17 @@ struct str page_whoami(struct arena *a, const struct page_common *c, const struc
 // GET of /.sallyport/logout while logged in: asks with a button.
 struct str page_confirm_logout(struct arena *a, const struct page_common *c, struct str home_href);
 struct str page_signed_out(struct arena *a, const struct page_common *c, struct str home_href);
+
+struct page_board {
+    struct str name;
+    bool online;
+    struct strlist functions;
+};
+// The boards that the visitor may use; `more`: there are others. Without a script it is a list, of the first
+// PAGE_BOARDS boards at most.
+enum { PAGE_BOARDS = 200 };
+struct str page_boards(struct arena *a, const struct page_common *c, const struct page_board *v, size_t n,
+                       bool more);
 
 struct page_error {
     int status;

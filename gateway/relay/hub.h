@@ -73,16 +73,33 @@ struct offered_board {
     struct offered_function *functions;
     size_t nfunctions;
 };
+struct offered_boards {
+    struct offered_board *v;
+    size_t n;
+    bool more;        // there are others that the visitor may use: LIMIT_PICO_LIST_BYTES
+    size_t decisions; // of policy that this has cost
+};
 // The boards of which policy lets this exchange's visitor call at least one function, in order of their
-// names; of those that are offline, with the functions that they had. Absent memory: n is 0 and the arena has
-// failed.
+// names; of those that are offline, with the functions that they had. The strings are the directory's: valid
+// until the next round of the loop. Absent memory: none, and the arena has failed.
 void boards_offered(struct exchange *x, const struct route *route, struct arena *a,
-                    struct offered_board **ret, size_t *ret_n);
-// {"boards":[{"name","online","functions":[{"name","online"}]}]}
-struct str boards_json(struct arena *a, const struct offered_board *v, size_t n);
+                    struct offered_boards *ret);
+// {"boards":[{"name","online","functions":[{"name","online"}]}]}, and "more":true when there are others.
+struct str boards_json(struct arena *a, const struct offered_boards *o);
 // GET /.sallyport/pico/ and GET /.sallyport/pico/events. The visitor is logged in.
 void boards_serve(struct exchange *x, const struct route *route);
 void events_serve(struct exchange *x, const struct route *route);
+
+// The event streams of a worker (events.c): zero at first, part of struct relay_worker.
+struct event_stream;
+struct events {
+    struct event_stream *first, *last; // the one that has waited longest for a look comes first
+    size_t n;
+    struct board_watch watch; // while there are streams
+    struct timer looking;     // set: some of them may have to be told something
+};
+struct events *relay_events(struct relay_worker *r);
+void events_drain(struct relay_worker *r); // ends them all, now
 
 // --- endpoints
 
