@@ -281,6 +281,7 @@ void config_check(struct loader *l)
     check_listeners(l);
     check_routes(l);
     check_policies(l);
+    config_check_pico(l);
     if (!has_errors_under(l, STR("routes"))) check_unused(l); // a misspelt reference is one mistake, not two
     check_session(l);
     check_limits(l);

@@ -169,5 +169,7 @@ void config_check(struct loader *l);
 void config_check_coverage(struct loader *l);
 // Options of one route that have no effect beside others, and files that only all of them together need.
 void config_check_route(struct loader *l, const struct yaml_node *node, struct route_target *t);
+// Routes with boards, and the rules of their policies (pico_check.c).
+void config_check_pico(struct loader *l);
 // "http" URLs are for this machine alone.
 bool config_is_loopback(struct str host);

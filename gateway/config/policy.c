@@ -148,6 +148,7 @@ static bool same_conditions(const struct rule *a, const struct rule *b)
     return same_list(a->groups, b->groups) && same_list(a->emails, b->emails) &&
            same_list(a->email_domains, b->email_domains) && same_list(a->providers, b->providers) &&
            same_list(a->methods, b->methods) && same_list(a->paths, b->paths) &&
+           same_list(a->devices, b->devices) && same_list(a->functions, b->functions) &&
            same_networks(&a->addresses, &b->addresses) && same_claims(a, b);
 }
 
