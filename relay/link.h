@@ -21,7 +21,9 @@ struct link_settings {
 
 struct link;
 
-// What a link tells its owner. None of these may free the link.
+// What a link tells its owner. None of these may free the link. Each may call link_call and link_close; a call
+// that ends by that is told of when the outer one has returned. After any function that takes `now_ms` there
+// may be something in link_output.
 struct link_owner {
     // A login with this key: whose it is, or NULL with `err` (ERR_UPLINK_KEY). The device lives as long as
     // the link.
@@ -37,14 +39,14 @@ struct link_owner {
     struct str (*caller_email)(void *context, struct relay_call *call);
     // The call has its outcome and is the owner's again.
     void (*finished)(void *context, struct relay_call *call);
-    // It is CLOSING now, and why. Comes once, before the calls are finished.
+    // It is CLOSING now, and why. Comes exactly once in the life of a link, before its calls are finished.
     void (*closing)(void *context, const struct err *why);
 };
 
-// NULL: out of memory.
+// NULL: out of memory. `owner` outlives the link.
 struct link *link_new(const struct link_settings *s, const struct link_owner *owner, void *context,
                       int64_t now_ms);
-void link_free(struct link *l); // finishes its calls (ERR_PICO_LOST); NULL is accepted
+void link_free(struct link *l); // as link_gone, where it has not ended yet; NULL is accepted
 
 // Bytes from the board; all are taken. After CLOSING they are thrown away.
 void link_receive(struct link *l, struct str bytes, int64_t now_ms);
@@ -52,15 +54,16 @@ void link_receive(struct link *l, struct str bytes, int64_t now_ms);
 void link_gone(struct link *l, int64_t now_ms);
 // Looks at the clocks. Call it at link_due at the latest.
 void link_tick(struct link *l, int64_t now_ms);
-int64_t link_due(const struct link *l);
+int64_t link_due(const struct link *l); // INT64_MAX: never
 
-// The next frame, whole; absent: none now. It stays until link_sent says that it has gone out.
+// The next frame, whole; absent: none now. It stays until link_sent says that it has gone out. A call is made
+// a frame here and not before, so what the board does not take can still be withdrawn.
 struct str link_output(struct link *l);
 void link_sent(struct link *l);
 
-// Takes a call, sends it at once or queues it. False, and nothing is taken: ERR_PICO_BUSY (queue, or this
-// user's share of it, is full), ERR_PICO_OFFLINE (not open), ERR_PICO_UNKNOWN (not registered),
-// ERR_PICO_ARGUMENTS_LARGE.
+// Takes a call, which goes out with link_output when the board has a place for it. False, and nothing is
+// taken: ERR_PICO_BUSY (queue, or this user's share of it, is full), ERR_PICO_OFFLINE (not open),
+// ERR_PICO_UNKNOWN (not registered), ERR_PICO_ARGUMENTS_LARGE, ERR_NO_MEMORY.
 bool link_call(struct link *l, struct relay_call *c, int64_t now_ms, struct err *err);
 // Ends the link in order: calls fail with ERR_PICO_LOST, a close frame with `code`, then CLOSED.
 void link_close(struct link *l, uint16_t code, const struct err *why, int64_t now_ms);
@@ -70,7 +73,14 @@ void link_drain(struct link *l, int64_t now_ms);
 enum link_state link_state(const struct link *l);
 const struct device *link_device(const struct link *l); // NULL before the login
 struct strlist link_functions(const struct link *l);    // registered, in order of arrival
-unsigned link_load(const struct link *l);               // calls that it has
+// Calls that wait or are worked on, and places that are kept for those that timed out at work: how busy it
+// is.
+unsigned link_load(const struct link *l);
 struct link_counts {
-    uint64_t calls, late, unknown, broken, lookups, names_refused, pings;
+    uint64_t calls;   // sent to the board
+    uint64_t late;    // answers to calls that had timed out
+    uint64_t unknown; // what means nothing here: answers to no call of this link, calls without an id, ...
+    uint64_t broken;  // messages that are no JSON
+    uint64_t lookups; // of who is calling
+    uint64_t names_refused, pings;
 } link_counts(const struct link *l);
