@@ -2,7 +2,9 @@
 // WebSocket frames (RFC 6455 section 5) as a server reads and writes them, through wslay's frame layer. No
 // I/O: bytes in, events out. What breaks the protocol ends the connection: an unmasked frame, RSV bits, a
 // reserved opcode, a control frame that is fragmented or longer than 125 bytes, a length that is not in its
-// shortest form, a continuation of nothing, a message of more than the limit.
+// shortest form, a continuation of nothing, a message within another one, a close frame with a code that may
+// not be there or a reason that is not UTF-8, a message of more than the limit. All that a head says is
+// checked when the head is there, before the first byte of payload.
 #pragma once
 
 #include "base/err.h"
@@ -19,21 +21,24 @@ enum frame_event {
 
 struct frame {
     enum frame_opcode opcode;
-    struct str payload;  // valid until the next call; whether text is UTF-8 is the reader's business
+    struct str payload;  // valid until the next call; whether text is UTF-8 is the reader's business; of a
+                         // close frame: the reason
     uint16_t close_code; // of a close frame; 1005 when it has none
 };
 
 struct frame_reader;
-// For messages of at most `max` bytes. Memory for a message is taken when its first byte is there and given
-// back with the next call: an idle reader holds none. NULL: out of memory.
+// For messages of at most `max` bytes. Memory for a message is taken as its bytes arrive, and given back with
+// the next call: an idle reader holds none. NULL: out of memory.
 struct frame_reader *frame_reader_new(size_t max);
 void frame_reader_free(struct frame_reader *r); // NULL is accepted
 // Takes bytes off the front of *in until something is complete.
 enum frame_event frame_read(struct frame_reader *r, struct str *in, struct frame *ret, struct err *err);
-// A frame or a message has begun and is not complete: the clock for it runs.
+// A frame or a message has begun and is not complete: the clock for it runs. Control frames between the
+// fragments of a message do not change that.
 bool frame_is_partial(const struct frame_reader *r);
 
-// A whole frame, in one piece. The bytes written to `buf`; 0 when it does not fit into `room`.
+// A whole frame, in one piece. The bytes written to `buf`; 0 when it does not fit into `room` or may not be
+// that long. `payload` may lie in `buf`.
 size_t frame_write(char *buf, size_t room, enum frame_opcode opcode, struct str payload);
-// A close frame with this code (RFC 6455 section 7.4) and a short reason.
+// A close frame with this code (RFC 6455 section 7.4) and a reason, cut off when it is too long.
 size_t frame_write_close(char *buf, size_t room, uint16_t code, struct str reason);

@@ -22,22 +22,23 @@ enum message_kind {
 struct message {
     enum message_kind kind;
     struct str id;
-    struct str key, device;               // LOGIN
-    bool version_ok;                      // "v" is a number of at least 5
-    bool version_old;                     // and below 7
-    struct str name;                      // REGISTER
-    struct str command;                   // CALL
-    struct str call_stack_id;             // CALL
-    struct str echo;                      // CALL: the first argument as JSON text ("null" when there is none)
-    struct str response;                  // RESULT: JSON text, compact
+    struct str key, device;   // LOGIN
+    bool version_ok;          // "v" is a number of at least 5
+    bool version_old;         // and below 7
+    struct str name;          // REGISTER
+    struct str command;       // CALL
+    struct str call_stack_id; // CALL
+    struct str echo;          // CALL: the first argument as JSON text ("null" when there is none)
+    struct str response;      // RESULT: JSON text, compact, raw UTF-8; written anew, so it is valid
     struct str error_type, error_message; // ERROR; both cut at a character's end to LIMIT_PICO_ERROR_BYTES
 };
 
 // Never fails for what a board sent: that is MESSAGE_BROKEN, with `err` saying why (ERR_UPLINK_MESSAGE). A
 // text is BROKEN that is not UTF-8, no JSON object, has a member twice, is nested deeper than
-// LIMIT_PICO_DEPTH, or carries "objects" that are not empty. The id of a broken text is taken from its very
-// beginning ({"id":"..."), where the encoder of MicroPython puts it: "nan", "<object>" and other things that
-// are no JSON come after it. False: out of memory.
+// LIMIT_PICO_DEPTH, has an id that is no string of 1 to 128 bytes, means several things at once (a result and
+// an error), or carries "objects" that are not empty (unless it is a CALL: that has to be answered). The id
+// of a text that is no JSON is taken from its very beginning ({"id":"...",), where the encoder of MicroPython
+// puts it: "nan", "<object>" and other things that are no JSON come after it. False: out of memory.
 bool message_parse(struct arena *a, struct str text, struct message *ret, struct err *err);
 
 // Texts for a board. Absent: out of memory.
