@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The life of a link: the login, what the board sends, the clocks, the end.
+// The life of a link: frames that arrive, the clocks, the end.
 #include "relay/link_internal.h"
 
 #include "base/mem.h"
@@ -63,7 +63,7 @@ void link_shut_no_memory(struct link *l)
     link_shut(l, STR_NONE, WS_FAILED, &why);
 }
 
-static void violates(struct link *l, uint16_t code, enum err_code reason, const char *detail)
+void link_violates(struct link *l, uint16_t code, enum err_code reason, const char *detail)
 {
     struct err why;
     err_set(&why, reason, "%s", detail);
@@ -91,193 +91,11 @@ void link_drain(struct link *l, int64_t now_ms)
 {
     l->now_ms = now_ms;
     l->draining = true;
-    if (l->state == LINK_WAITING) violates(l, WS_GOING_AWAY, ERR_DRAINING, "before the login");
+    if (l->state == LINK_WAITING) link_violates(l, WS_GOING_AWAY, ERR_DRAINING, "before the login");
     link_settle(l); // closes a link that has no calls
 }
 
-// --- the login
-
-// The text is what the board shows on its console.
-static void refuse(struct link *l, const struct err *why)
-{
-    struct arena *a = arena_new_small(MESSAGE_ARENA_BYTES, MESSAGE_FIRST_BYTES);
-    struct str text = a ? message_login_failed(a, err_text(why->code)) : STR_NONE;
-    link_shut(l, text, WS_POLICY, why);
-    arena_free(a);
-}
-
-static bool is_login(const struct message *m, struct err *err)
-{
-    return m->kind == MESSAGE_LOGIN || err_set(err, ERR_UPLINK_LOGIN, "the first message is none");
-}
-
-// App Server 1.17: `v` is looked at before the key.
-static bool version_is_new(const struct message *m, struct err *err)
-{
-    return m->version_ok || err_set(err, ERR_UPLINK_VERSION, "the version is below 5");
-}
-
-static bool key_is_known(struct link *l, const struct message *m, struct err *err)
-{
-    err_set(err, ERR_UPLINK_KEY, "the key is no string");
-    if (m->key.p) l->device = l->owner->login(l->context, m->key, err);
-    return l->device;
-}
-
-static void open_link(struct link *l, struct arena *a, bool old)
-{
-    struct str reply = message_login_ok(a);
-    l->state = LINK_OPEN;
-    l->heard_ms = l->now_ms;
-    l->ping_ms = l->now_ms + l->settings.ping_ms;
-    if (!reply.p) link_shut_no_memory(l);
-    if (!output_frame(l, FRAME_TEXT, reply)) return;
-    if (old)
-        output_frame(l, FRAME_TEXT,
-                     STR("{\"output\":\"You are using a deprecated version of the uplink library. "
-                         "Please use 'pip install --upgrade anvil-uplink' to get a new one.\"}"));
-    if (l->state == LINK_OPEN) l->owner->opened(l->context);
-}
-
-static void login(struct link *l, struct arena *a, const struct message *m)
-{
-    struct err why;
-    if (is_login(m, &why) && version_is_new(m, &why) && key_is_known(l, m, &why))
-        open_link(l, a, m->version_old);
-    else
-        refuse(l, &why);
-}
-
-// --- registrations
-
-// Told once for each reason, counted always: a board may try as often as its rate lets it.
-static void refuse_name(struct link *l, struct str name, bool *told, const struct err *why)
-{
-    l->counts.names_refused++;
-    if (*told) return;
-    *told = true;
-    l->owner->name_refused(l->context, name, why);
-}
-
-static bool keep_name(struct link *l, struct str name)
-{
-    char *p = mem_alloc(name.n);
-    if (!p) return false;
-    for (size_t i = 0; i < name.n; i++) p[i] = name.p[i];
-    l->functions[l->nfunctions++] = (struct str){ p, name.n };
-    return true;
-}
-
-static void register_name(struct link *l, struct str name)
-{
-    struct err why;
-    if (!name.p || !function_name_valid(name)) {
-        err_set(&why, ERR_UPLINK_NAME, "not a name that a function can have");
-        refuse_name(l, name, &l->told_name, &why);
-    } else if (!device_may_register(l->device, name)) {
-        err_set(&why, ERR_UPLINK_NAME, "not one that the key allows");
-        refuse_name(l, name, &l->told_name, &why);
-    } else if (strlist_has(link_functions(l), name)) {
-        return; // App Server counts such a function twice; here a board has it or has it not
-    } else if (l->nfunctions == LIMIT_PICO_FUNCTIONS) {
-        err_set(&why, ERR_UPLINK_NAMES, "more than %d", LIMIT_PICO_FUNCTIONS);
-        refuse_name(l, name, &l->told_names, &why);
-    } else if (!keep_name(l, name)) {
-        link_shut_no_memory(l);
-    } else {
-        l->owner->registered(l->context, l->functions[l->nfunctions - 1]);
-    }
-}
-
-// --- what the board asks
-
-// Only who made a call that this very board works on at this moment.
-static struct str email_of(struct link *l, struct arena *a, const struct message *m)
-{
-    struct relay_call *c = m->call_stack_id.p ? calls_pending(l, m->call_stack_id) : NULL;
-    struct str email = c ? l->owner->caller_email(l->context, c) : STR_NONE;
-    l->counts.lookups++;
-    return email.p ? message_string(a, email) : STR("null");
-}
-
-static struct str answer_to(struct link *l, struct arena *a, const struct message *m)
-{
-    if (str_eq_c(m->command, "anvil.private.echo")) return message_response(a, m->id, m->echo);
-    if (str_eq_c(m->command, "anvil.private.users.get_current_user_email")) {
-        struct str email = email_of(l, a, m);
-        return email.p ? message_response(a, m->id, email) : STR_NONE;
-    }
-    return message_error(a, m->id, "Boards cannot call functions here.");
-}
-
-// Each call is answered, for the board would wait for ever. Where the id alone fills a frame, nothing can be.
-static void board_calls(struct link *l, struct arena *a, const struct message *m)
-{
-    if (!m->id.p) {
-        l->counts.unknown++;
-        return;
-    }
-    struct str text = answer_to(l, a, m);
-    if (text.p && !output_fits(l, text.n)) text = message_error(a, m->id, "The answer is too large.");
-    if (!text.p)
-        link_shut_no_memory(l);
-    else if (output_fits(l, text.n))
-        output_frame(l, FRAME_TEXT, text);
-    else
-        l->counts.unknown++;
-}
-
-// --- messages
-
-static void broken(struct link *l, const struct message *m, const struct err *why)
-{
-    l->counts.broken++;
-    calls_broken(l, m, why);
-    if (++l->broken < LIMIT_PICO_BROKEN) return;
-    violates(l, WS_NOT_UTF8, ERR_UPLINK_MESSAGE, why->detail);
-}
-
-static void message(struct link *l, struct arena *a, const struct message *m, const struct err *why)
-{
-    if (m->kind == MESSAGE_BROKEN) {
-        broken(l, m, why);
-        return;
-    }
-    l->broken = 0;
-    switch (m->kind) {
-    case MESSAGE_REGISTER: register_name(l, m->name); return;
-    case MESSAGE_CALL: board_calls(l, a, m); return;
-    case MESSAGE_RESULT:
-    case MESSAGE_ERROR: calls_answered(l, m); return;
-    default: l->counts.unknown++; return;
-    }
-}
-
-static void text_message(struct link *l, struct str text)
-{
-    struct err why;
-    struct message m;
-    struct arena *a = arena_new_small(MESSAGE_ARENA_BYTES, MESSAGE_FIRST_BYTES);
-    if (!a || !message_parse(a, text, &m, &why))
-        link_shut_no_memory(l);
-    else if (l->state == LINK_WAITING)
-        login(l, a, &m);
-    else
-        message(l, a, &m, &why);
-    arena_free(a);
-    link_settle(l);
-}
-
-static void binary_message(struct link *l)
-{
-    struct message none = { .kind = MESSAGE_BROKEN };
-    struct err why;
-    err_set(&why, l->state == LINK_WAITING ? ERR_UPLINK_LOGIN : ERR_UPLINK_MESSAGE, "a binary message");
-    if (l->state == LINK_WAITING)
-        refuse(l, &why);
-    else
-        broken(l, &none, &why);
-}
+// --- frames
 
 static void board_closes(struct link *l, uint16_t code)
 {
@@ -285,8 +103,6 @@ static void board_closes(struct link *l, uint16_t code)
     err_set(&why, ERR_UPLINK_CLOSED, "the board closed it with code %u", code);
     link_shut(l, STR_NONE, code == WS_NO_CODE ? WS_NORMAL : code, &why);
 }
-
-// --- frames
 
 // `level` rises with what comes and falls by `per_second` a second. False above `burst`.
 static bool pour(struct bucket *b, int64_t now_ms, size_t n, int64_t burst, int64_t per_second)
@@ -307,12 +123,12 @@ static void take_frame(struct link *l, const struct frame *f)
 {
     l->heard_ms = l->now_ms;
     if (!pour(&l->messages, l->now_ms, 1, LIMIT_PICO_MESSAGES_BURST, LIMIT_PICO_MESSAGES_PER_SECOND)) {
-        violates(l, WS_POLICY, ERR_UPLINK_FLOOD, "more messages than are accepted");
+        link_violates(l, WS_POLICY, ERR_UPLINK_FLOOD, "more messages than are accepted");
         return;
     }
     switch (f->opcode) {
-    case FRAME_TEXT: text_message(l, f->payload); return;
-    case FRAME_BINARY: binary_message(l); return;
+    case FRAME_TEXT: link_take_text(l, f->payload); return;
+    case FRAME_BINARY: link_take_binary(l); return;
     case FRAME_CLOSE: board_closes(l, f->close_code); return;
     case FRAME_PONG: return;
     // Before the login nothing but its reply may go out: anvil.pico takes the first frame for it.
@@ -366,10 +182,10 @@ static void look_at_limits(struct link *l)
     if (l->state == LINK_CLOSING && l->now_ms >= l->due_ms) link_gone(l, l->now_ms);
     if (l->state == LINK_WAITING && l->now_ms >= l->due_ms) {
         err_set(&why, ERR_UPLINK_LOGIN, "no login within %lld ms", (long long)l->settings.login_ms);
-        refuse(l, &why);
+        login_refuse(l, &why);
     }
     if (is_listening(l) && frame_is_late(l))
-        violates(l, WS_POLICY, ERR_UPLINK_SLOW, "a frame was not completed in time");
+        link_violates(l, WS_POLICY, ERR_UPLINK_SLOW, "a frame was not completed in time");
     calls_expire(l);
     link_settle(l);
 }
@@ -382,7 +198,7 @@ void link_receive(struct link *l, struct str bytes, int64_t now_ms)
     if (pour(&l->bytes, now_ms, bytes.n, LIMIT_PICO_BYTES_BURST, LIMIT_PICO_BYTES_PER_SECOND))
         read_frames(l, bytes);
     else
-        violates(l, WS_POLICY, ERR_UPLINK_FLOOD, "more bytes than are accepted");
+        link_violates(l, WS_POLICY, ERR_UPLINK_FLOOD, "more bytes than are accepted");
     link_settle(l);
 }
 
@@ -392,7 +208,7 @@ void link_tick(struct link *l, int64_t now_ms)
     look_at_limits(l);
     if (l->state != LINK_OPEN) return;
     if (now_ms - l->heard_ms >= l->settings.dead_ms) {
-        violates(l, WS_POLICY, ERR_UPLINK_SILENT, "no frame came");
+        link_violates(l, WS_POLICY, ERR_UPLINK_SILENT, "no frame came");
     } else if (now_ms >= l->ping_ms) {
         l->ping_ms = now_ms + l->settings.ping_ms;
         if (output_frame(l, FRAME_PING, STR(""))) l->counts.pings++;

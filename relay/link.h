@@ -21,9 +21,9 @@ struct link_settings {
 
 struct link;
 
-// What a link tells its owner. None of these may free the link. Each may call link_call and link_close; a call
-// that ends by that is told of when the outer one has returned. After any function that takes `now_ms` there
-// may be something in link_output.
+// What a link tells its owner. None of these may free the link. Each may call link_call and link_close; a
+// call that ends by that is told of when the outer one has returned. After any function that takes `now_ms`
+// there may be something in link_output.
 struct link_owner {
     // A login with this key: whose it is, or NULL with `err` (ERR_UPLINK_KEY). The device lives as long as
     // the link.

@@ -82,6 +82,13 @@ struct link {
 // CLOSING: forgets what waits to go out, says `text` (absent: nothing) and closes with `code`.
 void link_shut(struct link *l, struct str text, uint16_t code, const struct err *why);
 void link_shut_no_memory(struct link *l);
+void link_violates(struct link *l, uint16_t code, enum err_code reason, const char *detail);
+
+// --- link_messages.c
+
+void link_take_text(struct link *l, struct str text);
+void link_take_binary(struct link *l);
+void login_refuse(struct link *l, const struct err *why);
 
 // --- link_output.c
 
