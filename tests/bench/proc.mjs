@@ -42,3 +42,8 @@ export function resetPeak(root) {
     return true;
   } catch { return false; }
 }
+
+// Leaves these processors to a system.
+export function pin(root, cpus) {
+  for (const p of tree(root)) execFileSync('taskset', ['-apc', cpus, String(p.pid)], { stdio: 'ignore' });
+}

@@ -8,7 +8,7 @@ import { rounds } from './rounds.mjs';
 import { costOf } from './section_requests.mjs';
 import { USER, uidOf } from './systems.mjs';
 
-const NAME = '__Host-sallyport';
+export const NAME = '__Host-sallyport';
 const STORE_BYTES = 16 * 1024 ** 3;
 const COOKIES = 20000; // of which each request takes the next
 
@@ -28,7 +28,8 @@ end
 
 const value = (system) => new RegExp(`${NAME}=([^;]+)`).exec(system.cookie)[1];
 
-async function fill(stage, system, count) {
+// The cookies of sessions that are copies of the one of system.cookie.
+export async function fill(stage, system, count) {
   progress(`filling the store with ${fixed(count, 0)} sessions`);
   await system.service.stop();
   const began = Date.now();

@@ -4,3 +4,4 @@ export { transfers } from './section_transfers.mjs';
 export { handshakes } from './section_handshakes.mjs';
 export { idle } from './section_idle.mjs';
 export { sessions } from './section_sessions.mjs';
+export { boards } from './section_boards.mjs';

@@ -40,10 +40,10 @@ export class Stage {
     this.edge = await makeLeaf(world, this.ca, 'edge', ['app.test', '*.test', 'localhost']);
     this.idpLeaf = await makeLeaf(world, this.ca, 'idp', ['localhost', '127.0.0.1']);
     this.backend = await startBackend(world, this.tools);
-    this.ports = { openidc: await world.port(), sallyport: await world.port(), many: await world.port() };
+    this.ports = { openidc: await world.port(), sallyport: await world.port(), many: await world.port(), boards: await world.port() };
     this.oidc = await startOidc(world, this.idpLeaf, {
       port: await world.port(),
-      clients: [systems.openidcClient(this.ports.openidc), systems.sallyportClient('sallyport', this.ports.sallyport), systems.sallyportClient('many', this.ports.many)],
+      clients: [systems.openidcClient(this.ports.openidc), ...['sallyport', 'many', 'boards'].map((key) => systems.sallyportClient(key, this.ports[key]))],
     });
     this.parts = { edge: this.edge, backend: this.backend, oidc: this.oidc, ca: this.ca, sallyport: this.sallyportBinary };
   }
@@ -67,6 +67,8 @@ export class Stage {
   sallyport = once(async () => this.ready(await systems.startSallyport(this.world, { ...this.parts, port: this.ports.sallyport })));
   // Another one, whose store the caller fills.
   many = once(async () => this.ready(await systems.startSallyport(this.world, { ...this.parts, key: 'many', label: 'Sallyport, many sessions', port: this.ports.many })));
+  // Another one, with boards.
+  boards = once(async () => this.ready(await systems.startSallyport(this.world, { ...this.parts, key: 'boards', label: 'Sallyport, boards', port: this.ports.boards, boards: '/boards' })));
 
   check(system) { return check(system, this.backend.small); }
 

@@ -185,7 +185,8 @@ export const sallyportClient = (key, port) => ({
   id: SALLYPORT_CLIENT(key), secret: CLIENT_SECRET, callback: `https://login.test:${port}/.sallyport/oidc/corp/callback`,
 });
 
-function sallyportConfig(world, key, { port, edge, backend, oidc, ca, operations }) {
+// `boards`: the path of a route that has boards.
+function sallyportConfig(world, key, { port, edge, backend, oidc, ca, operations, boards }) {
   const secret = world.path(`${key}.secret`);
   const state = world.mkdir(`${key}-state`, 0o700);
   writeFileSync(secret, `${CLIENT_SECRET}\n`, { mode: 0o600 });
@@ -203,6 +204,7 @@ function sallyportConfig(world, key, { port, edge, backend, oidc, ca, operations
     routes: [
       { host: 'app.test', backends: [`http://127.0.0.1:${backend.strict}`], policy: 'staff' },
       { host: 'app.test', path: '/upload', backends: [`http://127.0.0.1:${backend.sink}`], policy: 'staff' },
+      ...(boards ? [{ host: 'app.test', path: boards, pico: {}, policy: 'staff' }] : []),
     ],
     policies: { staff: [{ allow: { groups: ['staff'] } }] },
   };

@@ -7,7 +7,8 @@
 //
 // COOKIES is a file with a Cookie header in each line, BOARDS one whose lines begin with a board's name.
 // `latency` makes one call at a time, in turn through the gateway and to the boards' own port. `load` keeps
-// CONNECTIONS busy, each of which has one board and one visitor; with RATE (calls a second, 0: as fast as it
+// CONNECTIONS busy, each of which has one visitor, and one board unless there are more boards than
+// connections: then it takes them in turn. With RATE (calls a second, 0: as fast as it
 // goes) a call that finds no connection free waits, and its time counts from when it was due. Answers tell
 // when a call was at the board and when its answer left, so what is not the board's time is known of each.
 #include <stdio.h>
@@ -29,6 +30,8 @@ struct lines {
 
 struct caller {
     int fd;
+    size_t board, turn; // the next of a caller's boards is `turn` further
+    const char *cookie;
     SSL *ssl;
     size_t request_n, n;
     int64_t since; // when its call was made, or due
@@ -46,7 +49,13 @@ struct sample {
     double total, added, there, back;
 };
 
-static SSL_CTX *tls;
+// What is called.
+static struct {
+    SSL_CTX *tls;
+    int port;
+    const char *host, *function;
+    struct lines cookies, boards;
+} gateway;
 
 static _Noreturn void die(const char *what)
 {
@@ -95,23 +104,23 @@ static void times_print(struct times *t, const char *name)
 
 // ---- one connection
 
-static void prepare(struct caller *c, const char *host, int port, const char *cookie, const char *board,
-                    const char *function)
+static void prepare(struct caller *c)
 {
     static const char body[] = "{\"args\": [21, \"blink\"], \"kwargs\": {}}";
     int n = snprintf(c->request, sizeof c->request,
                      "POST /.sallyport/pico/%s/%s HTTP/1.1\r\nHost: %s:%d\r\nOrigin: https://%s:%d\r\n"
                      "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\nAccept: application/json\r\n"
                      "Content-Type: application/json\r\nContent-Length: %zu\r\nCookie: %s\r\n\r\n%s",
-                     board, function, host, port, host, port, sizeof body - 1, cookie, body);
+                     gateway.boards.v[c->board], gateway.function, gateway.host, gateway.port, gateway.host,
+                     gateway.port, sizeof body - 1, c->cookie, body);
     if (n >= (int)sizeof c->request) die("the request is too long");
     c->request_n = (size_t)n;
 }
 
-static void connect_to(struct caller *c, int port, const char *host)
+static void connect_to(struct caller *c, int port)
 {
     c->fd = peer_connect(port);
-    c->ssl = c->fd < 0 ? NULL : peer_handshake(tls, c->fd, host);
+    c->ssl = c->fd < 0 ? NULL : peer_handshake(gateway.tls, c->fd, gateway.host);
     if (!c->ssl) die("a connection failed");
 }
 
@@ -219,6 +228,10 @@ static void receive(struct caller *c)
 {
     struct sample s;
     if (!take(c, &s)) return;
+    if (c->turn > 0) {
+        c->board = (c->board + c->turn) % gateway.boards.n;
+        prepare(c);
+    }
     load.calls++;
     load.busy--;
     load.free[load.end++ % CONNECTIONS_MAX] = c;
@@ -265,27 +278,36 @@ static void under_load(struct caller *c, size_t n, long seconds, long rate)
     printf(" }\n");
 }
 
+static void start_callers(struct caller *all, size_t n)
+{
+    const struct lines *cookies = &gateway.cookies, *boards = &gateway.boards;
+    for (size_t i = 0; i < n; i++) {
+        // Visitors change with each round of the boards: each board is called by several of them.
+        all[i].cookie = cookies->v[(i + i / boards->n) % cookies->n];
+        all[i].board = i % boards->n;
+        all[i].turn = n < boards->n ? n : 0;
+        prepare(&all[i]);
+        connect_to(&all[i], gateway.port);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    static struct lines cookies, boards;
     static struct caller all[CONNECTIONS_MAX], direct;
     if (argc != 10) die("usage: latency|load PORT HOST COOKIES BOARDS FUNCTION ...");
     bool is_load = strcmp(argv[1], "load") == 0;
-    int port = atoi(argv[2]);
-    read_lines(argv[4], false, &cookies);
-    read_lines(argv[5], true, &boards);
-    size_t n = is_load ? strtoul(argv[7], NULL, 10) : boards.n;
-    tls = SSL_CTX_new(TLS_client_method());
-    if (!tls || n == 0 || n > CONNECTIONS_MAX) die("the number of connections");
-    for (size_t i = 0; i < n; i++) {
-        // Visitors change with each round of the boards: each board is called by several of them.
-        prepare(&all[i], argv[3], port, cookies.v[(i + i / boards.n) % cookies.n], boards.v[i % boards.n],
-                argv[6]);
-        connect_to(&all[i], port, argv[3]);
-    }
+    gateway.port = atoi(argv[2]);
+    gateway.host = argv[3];
+    gateway.function = argv[6];
+    gateway.tls = SSL_CTX_new(TLS_client_method());
+    read_lines(argv[4], false, &gateway.cookies);
+    read_lines(argv[5], true, &gateway.boards);
+    size_t n = is_load ? strtoul(argv[7], NULL, 10) : gateway.boards.n;
+    if (!gateway.tls || n == 0 || n > CONNECTIONS_MAX) die("the number of connections");
+    start_callers(all, n);
     if (is_load) return under_load(all, n, atol(argv[8]), atol(argv[9])), 0;
     direct = all[0];
-    connect_to(&direct, atoi(argv[7]), argv[3]);
+    connect_to(&direct, atoi(argv[7]));
     latency(all, n, &direct, atol(argv[8]), atol(argv[9]));
     return 0;
 }
