@@ -7,11 +7,15 @@
 
 #include "relay/device.h"
 
-// Reads it. A file that is not there is an empty table. ERR_FILE, ERR_PICO_DEVICES.
+#define DEVICES_FILE "devices.json"
+
+// Reads it. A file (or a directory) that is not there is an empty table. ERR_FILE: also when others than
+// root, we and the owner of the directory could write it. ERR_PICO_DEVICES.
 bool devices_read(struct str state_dir, struct device_table **ret, struct err *err);
 
-// Changes it under the lock: `change` gets the devices and an arena, and returns the new array (or NULL with
-// `err`: nothing is written). The file belongs to the owner of the directory and is readable by nobody else.
+// Changes it under the lock: `change` gets the devices and changes the list (a larger array comes from the
+// arena), or returns false with `err`: nothing is written then, nor what would be no good table. The file
+// belongs to the owner of the directory and is readable by nobody else.
 struct device_list {
     struct arena *arena;
     struct device *v;
@@ -21,8 +25,9 @@ bool devices_change(struct str state_dir,
                     bool (*change)(void *context, struct device_list *list, struct err *err), void *context,
                     struct err *err);
 
-// The thread: `changed` is called on it with each new table (a reference of its own). A file that cannot be
-// read or is damaged changes nothing and is logged once (`pico.devices`).
+// The thread: `changed` is called on it with each new table (a reference of its own); also at its start,
+// since the file may have changed after it was read, and with the same table when a key has just expired. A
+// file that cannot be read or is damaged changes nothing and is logged once (`pico.devices`).
 struct devices_watch;
 struct devices_watch *devices_watch_start(struct str state_dir,
                                           void (*changed)(void *context, struct device_table *t),
