@@ -163,3 +163,9 @@ bool ip_networks_have(const struct ip_networks *n, const struct ip_address *a)
         if (ip_network_has(&n->v[i], a)) return true;
     return false;
 }
+
+bool ip_is_loopback(const struct ip_address *a)
+{
+    static const uint8_t v6[16] = { [15] = 1 }, v4[12] = { [10] = 0xFF, [11] = 0xFF };
+    return memcmp(a->b, v6, sizeof v6) == 0 || (memcmp(a->b, v4, sizeof v4) == 0 && a->b[12] == 127);
+}

@@ -38,3 +38,4 @@ bool ip_network_parse(struct str text, struct ip_network *ret, struct err *err);
 bool ip_network_has(const struct ip_network *n, const struct ip_address *a);
 bool ip_networks_have(const struct ip_networks *n,
                       const struct ip_address *a); // never for the unknown address
+bool ip_is_loopback(const struct ip_address *a);   // 127.0.0.0/8, ::1

@@ -243,10 +243,11 @@ static bool h1_upgrade(struct exchange *x)
                    put(c, STR("Connection: upgrade\r\nUpgrade: ")) && put(c, x->upgrade) &&
                    put(c, STR("\r\n\r\n"));
     if (!x->head_sent) c->out.end = c->out.start + before;
+    if (!x->head_sent) return false;
     c->h1.keep_alive = c->h1.send_chunked = false;
     c->h1.send_body = c->h1.tunnel = true;
-    if (x->head_sent) forget_head(c, x);
-    return x->head_sent;
+    forget_head(c, x);
+    return true;
 }
 
 static bool h1_sent(struct exchange *x)

@@ -13,6 +13,7 @@
 #include "gateway/edge/conn.h"
 #include "gateway/edge/h2.h"
 #include "gateway/edge/upstream.h"
+#include "gateway/relay/hub.h"
 
 enum {
     ACCEPT_BATCH = 32,
@@ -118,6 +119,8 @@ bool worker_init(struct worker *w, const struct shared *shared, unsigned number,
     if (!w->h2) return err_set(err, ERR_NO_MEMORY, "HTTP/2");
     if (!loop_init(&w->loop)) return err_set(err, ERR_INTERNAL, "event loop: %s", strerror(errno));
     refusal_log_init(&w->refusals, &w->loop);
+    if (shared->relay && !(w->relay = relay_worker_new(w, shared->relay)))
+        return err_set(err, ERR_NO_MEMORY, "relay");
     bool made = make_pools(w) && make_queues(w) && (number > 0 || health_start(w)) && add_listeners(w);
     if (!made) return err_set(err, ERR_INTERNAL, "worker: %s", strerror(errno));
     return true;
@@ -157,9 +160,15 @@ void worker_close(struct worker *w)
     w->reader = NULL;
 }
 
+void worker_settle(struct worker *w)
+{
+    mailbox_deliver(&w->loop.mailbox);
+}
+
 void worker_done(struct worker *w)
 {
-    mailbox_deliver(&w->loop.mailbox); // what came back after the loop's end: its memory is released
+    worker_settle(w);
+    relay_worker_free(w->relay);
     loop_done(&w->loop);
     while (w->free_exchanges) {
         struct exchange *x = w->free_exchanges;
@@ -208,6 +217,7 @@ static void drain(struct mail *m)
     listen_none(w);
     health_stop(w);
     close_idle(w);
+    relay_worker_drain(w->relay);
     for (struct conn *c = w->conns, *next; c; c = next) {
         next = c->next;
         conn_drain(c);

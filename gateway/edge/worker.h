@@ -84,6 +84,7 @@ bool worker_init(struct worker *w, const struct shared *shared, unsigned number,
 // After the thread has ended: closes connections and the store reader. Then the threads that workers send
 // jobs to may be stopped, and only then worker_done takes in what still came back and frees the rest.
 void worker_close(struct worker *w);
+void worker_settle(struct worker *w); // takes in what came back after the end: its memory is released
 void worker_done(struct worker *w);
 bool worker_start(struct worker *w);
 // Any thread: stop accepting, close idle connections, end the loop when the last request is answered.

@@ -8,6 +8,7 @@
 #include "gateway/journey/answer.h"
 #include "gateway/journey/login.h"
 #include "gateway/pages/pages.h"
+#include "gateway/relay/hub.h"
 
 enum where { ANY_HOST, LOGIN_HOST };
 enum method { GET = 1, POST = 2 };
@@ -87,6 +88,10 @@ void endpoints_serve(struct exchange *x)
 {
     struct str path = str_skip(x->target.path, sizeof "/.sallyport" - 1);
     enum method other = 0;
+    if (path_has_prefix(path, STR("/pico"))) {
+        relay_serve(x, str_skip(path, sizeof "/pico" - 1));
+        return;
+    }
     for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++) {
         if (!str_eq_c(path, endpoints[i].path)) continue;
         if (endpoints[i].where == LOGIN_HOST && !on_login_host(x)) continue;

@@ -11,6 +11,7 @@
 #include "gateway/journey/identity_headers.h"
 #include "gateway/journey/login.h"
 #include "gateway/journey/visitor.h"
+#include "gateway/relay/hub.h"
 #include "http/cookie.h"
 #include "http/policy.h"
 #include "http/rewrite.h"
@@ -21,6 +22,7 @@ static enum phase_result client(struct exchange *x);
 static enum phase_result scrub(struct exchange *x);
 static enum phase_result redirect_plain(struct exchange *x);
 static enum phase_result route(struct exchange *x);
+static enum phase_result uplink(struct exchange *x);
 static enum phase_result load_session(struct exchange *x);
 static enum phase_result decide(struct exchange *x);
 static enum phase_result answer(struct exchange *x);
@@ -36,6 +38,7 @@ const struct phase request_phases[] = {
     { "scrub", scrub },           // hop-by-hop, identity and forwarding fields go, on every path
     { "plain", redirect_plain },  // a listener without TLS only redirects
     { "route", route },           // matched once
+    { "uplink", uplink },         // boards have a key, no session
     { "session", load_session },  // cookie -> session
     { "decide", decide },         // DENY, LOGIN, ALLOW
     { "answer", answer },         // own endpoints, and every verdict but ALLOW
@@ -115,10 +118,26 @@ static void moved_to(struct exchange *x, struct str url)
     answer_body(x, url.p ? (get ? 301 : 308) : 503, "text/plain", url.p ? STR("") : STR_NONE);
 }
 
+static bool is_uplink(const struct exchange *x)
+{
+    const struct route *r = relay_route(x);
+    return r && uplink_is_asked(x, r);
+}
+
+// A board that cannot do better may say ws://, from where the configuration says so. It follows no redirects.
+static enum phase_result plain_uplink(struct exchange *x)
+{
+    const struct pico *p = &relay_route(x)->target->pico;
+    if (ip_is_loopback(&x->address) || ip_networks_have(&p->plain, &x->address)) return PHASE_NEXT;
+    answer_failure(x, ERR_UPLINK_PLAIN, "ws:// from an address that is not in plain_networks");
+    return PHASE_DONE;
+}
+
 static enum phase_result redirect_plain(struct exchange *x)
 {
-    if (x->secure && !x->redirect_only) return PHASE_NEXT;
     const struct config *c = x->worker->shared->config;
+    if (x->secure && !x->redirect_only) return PHASE_NEXT;
+    if (is_uplink(x)) return plain_uplink(x);
     if (!known_host(c, x->host)) return wrong_host(x);
     struct str origin = config_origin(x->arena, c, x->host);
     bool query = x->target.query.p != NULL;
@@ -137,6 +156,18 @@ static enum phase_result route(struct exchange *x)
     return PHASE_NEXT;
 }
 
+static bool has_boards(const struct exchange *x)
+{
+    return x->route && x->route->target->pico.served;
+}
+
+static enum phase_result uplink(struct exchange *x)
+{
+    if (!has_boards(x) || !uplink_is_asked(x, x->route)) return PHASE_NEXT;
+    uplink_serve(x, x->route);
+    return PHASE_WAIT;
+}
+
 // Nobody there, whatever the cause, is no error yet: policy decides. A store that cannot say is one.
 static enum phase_result load_session(struct exchange *x)
 {
@@ -145,7 +176,7 @@ static enum phase_result load_session(struct exchange *x)
 
 static enum phase_result decide(struct exchange *x)
 {
-    if (x->own) return PHASE_NEXT;
+    if (x->own || has_boards(x)) return PHASE_NEXT;
     const struct identity *id = x->has_session ? &x->session.identity : NULL;
     struct policy_request request = { x->req.method, x->target.path, x->address };
     x->decision = policy_decide(x->route, id, &request);
@@ -164,6 +195,13 @@ static enum phase_result answer(struct exchange *x)
     if (x->own) {
         endpoints_serve(x);
         return PHASE_WAIT; // or done: x is not touched again
+    }
+    if (has_boards(x)) { // nothing behind it is forwarded to
+        if (str_eq(x->target.path, x->route->path))
+            answer_redirect(x, STR("/.sallyport/pico/"));
+        else
+            answer_failure(x, ERR_NOT_FOUND, "a route with boards has one page");
+        return PHASE_DONE;
     }
     switch (x->decision.verdict) {
     case VERDICT_ALLOW: return PHASE_NEXT;

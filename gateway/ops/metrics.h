@@ -35,6 +35,12 @@
     X(logins_total, "counter", "Logins completed")                                                           \
     X(logins_failed_total, "counter", "Logins that failed")                                                  \
     X(logouts_total, "counter", "Sign-outs")                                                                 \
+    X(pico_links_open, "gauge", "Boards connected and logged in now")                                        \
+    X(pico_links_total, "counter", "Logins of boards")                                                       \
+    X(pico_logins_refused_total, "counter", "Logins of boards that were refused")                            \
+    X(pico_stray_closes_total, "counter", "Connections of boards that were given up before their request")   \
+    X(pico_calls_total, "counter", "Calls of functions on boards")                                           \
+    X(pico_calls_failed_total, "counter", "Calls that were refused or got no answer, or an error")           \
     X(bytes_in_total, "counter", "Bytes received from clients, decrypted")                                   \
     X(bytes_out_total, "counter", "Bytes sent to clients, before encryption")
 

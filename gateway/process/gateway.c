@@ -14,6 +14,8 @@
 #include "gateway/ops/ops.h"
 #include "gateway/process/control.h"
 #include "gateway/process/processes.h"
+#include "gateway/relay/devices.h"
+#include "gateway/relay/hub.h"
 
 struct gateway {
     const struct gateway_setup *setup;
@@ -23,6 +25,7 @@ struct gateway {
     size_t nworkers;
     const struct worker_metrics **metrics;
     struct ops *ops;
+    struct devices_watch *devices;
     bool draining;
 };
 
@@ -65,6 +68,20 @@ static int64_t connection_limit(const struct config *c)
     return carried;
 }
 
+static bool make_relay(struct gateway *g, struct err *err)
+{
+    const struct config *c = g->setup->config;
+    struct device_table *table;
+    if (!devices_read(c->state_dir, &table, err)) return false;
+    g->shared.relay = relay_hub_new(c, table);
+    return g->shared.relay || err_set(err, ERR_NO_MEMORY, "relay");
+}
+
+static void devices_changed(void *context, struct device_table *table)
+{
+    relay_hub_devices(context, table);
+}
+
 static bool make_shared(struct gateway *g, struct err *err)
 {
     const struct config *c = g->setup->config;
@@ -86,6 +103,7 @@ static bool make_shared(struct gateway *g, struct err *err)
     s->backends = backends_new(c, err);
     s->resolver = s->backends ? resolver_start(c, err) : NULL;
     if (!s->resolver) return false;
+    if (config_has_pico(c) && !make_relay(g, err)) return false;
     s->idp = idp_start(c, g->setup->keys, g->setup->control, err);
     return s->idp != NULL;
 }
@@ -100,10 +118,15 @@ static bool start_workers(struct gateway *g, struct err *err)
     for (size_t i = 0; i < n; i++) {
         if (!worker_init(&g->workers[i], &g->shared, (unsigned)i, err)) return false;
         g->metrics[i] = &g->workers[i].metrics;
+    }
+    struct relay_hub *relay = g->shared.relay;
+    if (relay) relay_hub_connect(relay, g->workers, n);
+    for (size_t i = 0; i < n; i++) {
         if (!worker_start(&g->workers[i])) return err_set(err, ERR_INTERNAL, "worker thread");
         g->nworkers++;
     }
-    return true;
+    if (relay) g->devices = devices_watch_start(g->setup->config->state_dir, devices_changed, relay, err);
+    return !relay || g->devices;
 }
 
 static bool start_ops(struct gateway *g, struct err *err)
@@ -139,11 +162,16 @@ static void join_workers(struct gateway *g)
 static void shut_down(struct gateway *g)
 {
     join_workers(g);
+    devices_watch_stop(g->devices);
     for (size_t i = 0; i < g->nworkers; i++) worker_close(&g->workers[i]);
     ops_stop(g->ops);
     idp_stop(g->shared.idp);
     store_close(g->shared.store);
+    // A call may still be on its way to a board and back, between workers that have ended.
+    for (int round = 0; round < 3; round++)
+        for (size_t i = 0; i < g->nworkers; i++) worker_settle(&g->workers[i]);
     for (size_t i = 0; i < g->nworkers; i++) worker_done(&g->workers[i]);
+    relay_hub_free(g->shared.relay);
     resolver_stop(g->shared.resolver);
     backends_free(g->shared.backends);
     for (size_t i = 0; i < g->setup->config->nlisteners; i++) tls_server_free(g->shared.tls[i]);

@@ -1,2 +1,395 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "gateway/relay/hub.h"
+// A board's connection: from the upgrade to the last frame. What the bytes mean is relay/link.c's business;
+// this file moves them, keeps the clock, and tells the directory and the log what happens.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "gateway/journey/answer.h"
+#include "gateway/journey/visitor.h"
+#include "gateway/relay/private.h"
+#include "http/websocket.h"
+
+enum {
+    LOGIN_MS = 10 * 1000,
+    FRAME_MS = 10 * 1000,
+    PING_MS = 20 * 1000,
+    ANNOUNCE_MS = 50,
+    BURST_BYTES = 128 * 1024, // of one board, then the others have their turn
+    KEY_PREFIX_BYTES = 16,
+};
+
+// --- log
+
+static void log_uplink(struct log_line *l, const struct uplink *u)
+{
+    log_c(l, "request_id", u->request_id);
+    log_c(l, "client", u->peer);
+    if (!u->device) return;
+    const struct device *now = device_by_id(u->r->devices, u->device->id); // it may have another name now
+    log_str(l, "device", now ? now->name : u->device->name);
+}
+
+static void log_event(const struct uplink *u, enum log_level level, const char *event, const struct err *err)
+{
+    struct log_line l;
+    log_begin(&l, level, event);
+    log_uplink(&l, u);
+    if (err && err->code != ERR_NONE) log_err(&l, err);
+    log_end(&l);
+}
+
+// --- what the link tells
+
+static struct str key_prefix(struct str key)
+{
+    return str_take(key, key.n < KEY_PREFIX_BYTES ? key.n : KEY_PREFIX_BYTES);
+}
+
+// Who tries: the address with the beginning of the key, so that one misconfigured board does not lock out its
+// neighbours.
+static struct str who_tries(const struct uplink *u, struct str key, char *buf, size_t size)
+{
+    struct str prefix = key_prefix(key);
+    int n = snprintf(buf, size, "%s %.*s", u->peer, STR_FMT(prefix));
+    return (struct str){ buf, n > 0 && (size_t)n < size ? (size_t)n : 0 };
+}
+
+static const struct device *on_login(void *context, struct str key, struct err *err)
+{
+    struct uplink *u = context;
+    struct relay_worker *r = u->r;
+    char buf[IP_TEXT_BYTES + KEY_PREFIX_BYTES + 2];
+    struct str who = who_tries(u, key, buf, sizeof buf);
+    const struct device *d = device_by_key(r->devices, key, r->w->loop.now, u->key_hash);
+    bool known = throttle_refuses(&r->by_key, who, r->w->loop.now_ms);
+    if (d) {
+        u->devices = device_table_hold(r->devices);
+        u->device = d;
+        return d;
+    }
+    throttle_failed(&r->by_key, who, r->w->loop.now_ms);
+    throttle_failed(&r->by_address, str_c(u->peer), r->w->loop.now_ms);
+    metric_add(&r->w->metrics.pico_logins_refused_total, 1);
+    err_set(err, ERR_UPLINK_KEY, "no device has this key");
+    // The firmware tries again every second, for ever: the log hears of it now and then.
+    log_event(u, known ? LOG_DEBUG : LOG_WARN, "pico.refused", err);
+    return NULL;
+}
+
+static void on_opened(void *context)
+{
+    struct uplink *u = context;
+    struct relay_worker *r = u->r;
+    u->serial = atomic_fetch_add(&r->hub->serial, 1) + 1;
+    metric_add(&r->w->metrics.pico_links_total, 1);
+    metric_add(&r->w->metrics.pico_links_open, 1);
+    log_event(u, LOG_INFO, "pico.login", NULL);
+    directory_announce(r, u, false); // ends an earlier link of this board, wherever it is
+    struct board_entry *e = directory_entry(r, u->device->id);
+    if (e && e->b.serial == u->serial) e->uplink = u;
+    u->announced = true;
+    u->dirty = true;
+    if (!r->announce.next) timer_set(&r->w->loop, &r->announce, ANNOUNCE_MS);
+}
+
+static void on_registered(void *context, struct str function)
+{
+    struct uplink *u = context;
+    struct log_line l;
+    log_begin(&l, LOG_INFO, "pico.registered");
+    log_uplink(&l, u);
+    log_str(&l, "function", function);
+    log_end(&l);
+    u->dirty = true;
+    if (!u->r->announce.next) timer_set(&u->r->w->loop, &u->r->announce, ANNOUNCE_MS);
+}
+
+static void on_name_refused(void *context, struct str function, const struct err *why)
+{
+    struct uplink *u = context;
+    struct log_line l;
+    log_begin(&l, LOG_WARN, "pico.name_refused");
+    log_uplink(&l, u);
+    log_str(&l, "function", function);
+    log_err(&l, why);
+    log_end(&l);
+}
+
+// After a sign-out the board hears of nobody, although the call goes on.
+static struct str on_caller_email(void *context, struct relay_call *call)
+{
+    struct uplink *u = context;
+    struct courier *c = container_of(call, struct courier, call);
+    struct err err = { 0 };
+    int64_t seen;
+    return visitor_look(u->r->w, c->session, &seen, &err) == VISITOR_KNOWN ? c->email : STR_NONE;
+}
+
+static void on_finished(void *context, struct relay_call *call)
+{
+    struct uplink *u = context;
+    if (u->load) atomic_fetch_sub_explicit(&u->load->calls, 1, memory_order_relaxed);
+    dispatch_return(container_of(call, struct courier, call));
+}
+
+static void log_closed(const struct uplink *u, const struct err *why)
+{
+    struct link_counts n = link_counts(u->link);
+    bool usual = why->code == ERR_UPLINK_CLOSED || why->code == ERR_UPLINK_SUPERSEDED ||
+                 why->code == ERR_DRAINING || why->code == ERR_UPLINK_REVOKED;
+    struct log_line l;
+    log_begin(&l, usual ? LOG_INFO : LOG_WARN, "pico.closed");
+    log_uplink(&l, u);
+    log_err(&l, why);
+    log_int(&l, "duration_ms", u->r->w->loop.now_ms - u->since_ms);
+    log_int(&l, "calls", (int64_t)n.calls);
+    log_int(&l, "late", (int64_t)n.late);
+    log_int(&l, "unknown", (int64_t)n.unknown);
+    log_int(&l, "broken", (int64_t)n.broken);
+    log_int(&l, "names_refused", (int64_t)n.names_refused);
+    log_end(&l);
+}
+
+static void on_closing(void *context, const struct err *why)
+{
+    struct uplink *u = context;
+    u->why = *why;
+    if (why->code != ERR_UPLINK_KEY) log_closed(u, why); // that one has been told
+    if (!u->serial) return;
+    struct board_entry *e = directory_entry(u->r, u->device->id);
+    if (e && e->uplink == u) e->uplink = NULL;
+    metric_add(&u->r->w->metrics.pico_links_open, (uint64_t)-1);
+    directory_announce(u->r, u, false);
+}
+
+static const struct link_owner owner = {
+    .login = on_login,
+    .opened = on_opened,
+    .registered = on_registered,
+    .name_refused = on_name_refused,
+    .caller_email = on_caller_email,
+    .finished = on_finished,
+    .closing = on_closing,
+};
+
+// --- bytes
+
+// A frame is written when everything before it has left: so it is one write, one TLS record, and the board
+// reads it whole (or not at all). False: the link is over and u is gone.
+static bool pump(struct uplink *u)
+{
+    struct exchange *x = u->x;
+    struct str frame;
+    while ((frame = link_output(u->link)).p && x->engine->sent(x)) {
+        if (x->engine->write(x, frame) != frame.n) break; // never: the buffer is empty
+        link_sent(u->link);
+        x->engine->flush(x);
+    }
+    if (link_state(u->link) == LINK_CLOSED) {
+        x->err = u->why.code == ERR_UPLINK_CLOSED ? x->err : u->why;
+        x->engine->end(x); // frees u
+        return false;
+    }
+    int64_t due = link_due(u->link) - x->worker->loop.now_ms;
+    timer_set(&x->worker->loop, &u->timer, due);
+    return true;
+}
+
+static void on_time(struct timer *t)
+{
+    struct uplink *u = container_of(t, struct uplink, timer);
+    link_tick(u->link, u->r->w->loop.now_ms);
+    if (u->x->on_body) u->x->on_body(u->x); // what was left for later
+}
+
+static void on_body(struct exchange *x)
+{
+    struct uplink *u = x->work;
+    size_t taken = 0;
+    struct str data;
+    while (taken < BURST_BYTES && (data = x->engine->body_peek(x)).n > 0) {
+        link_receive(u->link, data, x->worker->loop.now_ms);
+        x->engine->body_consume(x, data.n);
+        x->bytes_received += data.n;
+        taken += data.n;
+    }
+    if (x->body_done || x->body_failed) link_gone(u->link, x->worker->loop.now_ms);
+    if (pump(u) && taken >= BURST_BYTES) timer_set(&x->worker->loop, &u->timer, 0);
+}
+
+static void on_writable(struct exchange *x)
+{
+    pump(x->work);
+}
+
+static void uplink_free(struct uplink *u)
+{
+    if (!u) return;
+    timer_clear(&u->r->w->loop, &u->timer);
+    link_free(u->link);
+    device_table_drop(u->devices);
+    board_load_drop(u->load);
+    loop_defer_free(&u->r->w->loop, u);
+}
+
+static void on_gone(struct exchange *x)
+{
+    struct uplink *u = x->work;
+    if (u->prev)
+        u->prev->next = u->next;
+    else
+        u->r->uplinks = u->next;
+    if (u->next) u->next->prev = u->prev;
+    link_gone(u->link, x->worker->loop.now_ms);
+    uplink_free(u);
+}
+
+// --- the upgrade
+
+bool uplink_is_asked(const struct exchange *x, const struct route *route)
+{
+    struct str prefix = route->target->prefix, rest = x->target.path;
+    if (prefix.n > 1) rest = str_starts(rest, prefix) ? str_skip(rest, prefix.n) : STR("");
+    return str_eq_c(rest, "/uplink") || str_eq_c(rest, "/_/uplink");
+}
+
+static bool may_upgrade(struct exchange *x)
+{
+    struct relay_worker *r = x->worker->relay;
+    if (r->draining) return err_set(&x->err, ERR_DRAINING, "no further boards");
+    if (throttle_refuses(&r->by_address, x->client, r->w->loop.now_ms))
+        return err_set(&x->err, ERR_UPLINK_THROTTLED, "too many refused logins from this address");
+    if (!x->upgrade.p) return err_set(&x->err, ERR_UPLINK_UPGRADE, "a request without Upgrade: websocket");
+    return websocket_handshake_check(&x->req.fields, &x->err);
+}
+
+// A board is no browser, and has no use for a page.
+static void refuse(struct exchange *x)
+{
+    bool http1 = x->engine->upgrade != NULL;
+    if (x->err.code == ERR_UPLINK_UPGRADE && http1) {
+        answer_add(x, "Upgrade", STR("websocket")); // RFC 9110 section 15.5.22
+        answer_add(x, "Connection", STR("upgrade"));
+    }
+    if (x->err.code == ERR_WEBSOCKET_VERSION) answer_add(x, "Sec-WebSocket-Version", STR("13"));
+    answer_error(x, STR_NONE);
+}
+
+static struct uplink *uplink_new(struct exchange *x, const struct route *route)
+{
+    struct relay_worker *r = x->worker->relay;
+    struct uplink *u = calloc(1, sizeof *u);
+    if (!u) return NULL;
+    *u = (struct uplink){ .r = r, .x = x, .settings = &route->target->pico, .since_ms = r->w->loop.now_ms };
+    u->timer.fire = on_time;
+    snprintf(u->peer, sizeof u->peer, "%.*s", STR_FMT(x->client));
+    memcpy(u->request_id, x->request_id, sizeof u->request_id);
+    struct link_settings s = { .login_ms = LOGIN_MS,
+                               .frame_ms = FRAME_MS,
+                               .ping_ms = PING_MS,
+                               .dead_ms = u->settings->dead_after * 1000,
+                               .output_max = x->tls ? LIMIT_PICO_FRAME_BYTES : LIMIT_PICO_PLAIN_FRAME_BYTES };
+    u->load = board_load_new();
+    u->link = u->load ? link_new(&s, &owner, u, r->w->loop.now_ms) : NULL;
+    if (u->link) return u;
+    uplink_free(u);
+    return NULL;
+}
+
+static void adopt(struct relay_worker *r, struct uplink *u)
+{
+    u->next = r->uplinks;
+    if (u->next) u->next->prev = u;
+    r->uplinks = u;
+}
+
+void uplink_serve(struct exchange *x, const struct route *route)
+{
+    if (!may_upgrade(x)) {
+        refuse(x);
+        return;
+    }
+    struct str key = http_fields_value(&x->req.fields, FIELD_SEC_WEBSOCKET_KEY);
+    struct uplink *u = uplink_new(x, route);
+    answer_add(x, "Sec-WebSocket-Accept", websocket_accept(x->arena, key));
+    x->status = 101;
+    if (!u || !x->engine->upgrade(x)) {
+        uplink_free(u);
+        answer_failure(x, ERR_NO_MEMORY, "a board's link");
+        return;
+    }
+    adopt(x->worker->relay, u);
+    x->tunnel = true;
+    x->body_done = false;
+    x->work = u;
+    x->on_body = on_body;
+    x->on_writable = on_writable;
+    x->on_gone = on_gone;
+    x->engine->flush(x); // the answer in one write
+    on_body(x);
+}
+
+// --- what others do with it
+
+struct uplink *uplink_of(struct relay_worker *r, struct str device_id)
+{
+    struct board_entry *e = directory_entry(r, device_id);
+    return e ? e->uplink : NULL;
+}
+
+// The rest happens from the loop: whoever ends a link may be called by it.
+static void soon(struct uplink *u)
+{
+    timer_set(&u->r->w->loop, &u->timer, 0);
+}
+
+void uplink_end(struct uplink *u, uint16_t code, enum err_code why, const char *detail)
+{
+    struct err err = { 0 };
+    err_set(&err, why, "%s", detail);
+    link_close(u->link, code, &err, u->r->w->loop.now_ms);
+    soon(u);
+}
+
+void uplink_drain(struct uplink *u)
+{
+    link_drain(u->link, u->r->w->loop.now_ms);
+    soon(u);
+}
+
+static bool same_functions(const struct device *a, const struct device *b)
+{
+    if (a->any_function != b->any_function || a->functions.n != b->functions.n) return false;
+    for (size_t i = 0; i < a->functions.n; i++)
+        if (!strlist_has(b->functions, a->functions.v[i])) return false;
+    return true;
+}
+
+void uplink_recheck(struct uplink *u)
+{
+    if (!u->device || link_state(u->link) != LINK_OPEN) return;
+    const struct device *d = device_by_id(u->r->devices, u->device->id);
+    if (!d)
+        uplink_end(u, 1008, ERR_UPLINK_REVOKED, "the device was revoked");
+    else if (!device_has_key(d, u->key_hash, u->r->w->loop.now))
+        uplink_end(u, 1008, ERR_UPLINK_REVOKED, "the key was rotated");
+    else if (!same_functions(d, u->device))
+        uplink_end(u, 1012, ERR_UPLINK_REVOKED,
+                   "the key allows other functions now: the board connects anew");
+}
+
+void uplink_announce(struct uplink *u)
+{
+    if (!u->dirty || link_state(u->link) != LINK_OPEN) return;
+    u->dirty = false;
+    directory_announce(u->r, u, true);
+}
+
+bool uplink_call(struct uplink *u, struct relay_call *c, struct err *err)
+{
+    if (!link_call(u->link, c, u->r->w->loop.now_ms, err)) return false;
+    atomic_fetch_add_explicit(&u->load->calls, 1, memory_order_relaxed);
+    pump(u); // u may be gone; then the call has been given back
+    return true;
+}
