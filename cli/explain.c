@@ -4,21 +4,11 @@
 #include <string.h>
 
 #include "base/url.h"
-#include "cli/cli.h"
+#include "cli/explain.h"
 #include "gateway/config/parse.h"
 #include "http/rewrite.h"
-#include "http/target.h"
 
 enum { CLAIMS_MAX = 32, EXPLAIN_ARENA = 1024 * 1024, EXPLAIN_MAX = 64 * 1024 };
-
-struct question {
-    struct str host;
-    struct http_target target;
-    const struct route *route;
-    struct identity identity;
-    bool logged_in;
-    struct ip_address address; // unknown unless it is given
-};
 
 static bool parse_url(struct arena *a, const char *text, struct question *q, struct err *err)
 {
@@ -157,29 +147,44 @@ static void add_decision(struct sbuf *b, struct arena *a, const struct config *c
     if (d->verdict == VERDICT_ALLOW) add_way(b, a, d->route->target, &q->target);
 }
 
+static struct str finished(struct sbuf *b, struct err *err)
+{
+    struct str text = arena_failed(b->arena) ? STR_NONE : sbuf_str(b); // part of it would be another answer
+    if (!text.p) err_set(err, ERR_NO_MEMORY, "explain");
+    return text;
+}
+
 struct str explain(struct arena *a, const struct config *c, const struct explain_request *r,
                    enum verdict *ret_verdict, struct err *err)
 {
-    struct question q = { 0 };
+    struct question q = { .method = r->method };
     if (!parse_url(a, r->url, &q, err) || !parse_address(r->address, &q, err)) return STR_NONE;
-    q.route = route_match(&c->routes, q.host, q.target.path);
+    const struct route *boards = explain_pico_route(c, q.host, q.target.path);
+    q.route = boards ? boards : route_match(&c->routes, q.host, q.target.path);
     if (!make_identity(a, c, r, &q, err)) return STR_NONE;
     struct sbuf b;
     sbuf_init(&b, a, EXPLAIN_MAX);
     sbuf_addf(&b, "%s https://%.*s%.*s", r->method, STR_FMT(q.host), STR_FMT(q.target.path));
     add_visitor(&b, &q, r->address != NULL);
-    if (is_own_endpoint(q.target.path)) {
-        sbuf_add_c(&b, "The gateway answers this itself; no route and no policy is asked.\n");
-        *ret_verdict = VERDICT_DENY;
-        return sbuf_str(&b);
+    if (boards) {
+        explain_pico(&b, a, &q, ret_verdict);
+        return finished(&b, err);
     }
-    struct policy_request request = { str_c(r->method), q.target.path, q.address };
+    if (is_own_endpoint(q.target.path)) {
+        if (path_has_prefix(q.target.path, STR("/.sallyport/pico")))
+            sbuf_addf(&b, "No route of %.*s has boards (pico), so there is nothing here.\n", STR_FMT(q.host));
+        else
+            sbuf_add_c(&b, "The gateway answers this itself; no route and no policy is asked.\n");
+        *ret_verdict = VERDICT_DENY;
+        return finished(&b, err);
+    }
+    struct policy_request request = { .method = str_c(r->method),
+                                      .path = q.target.path,
+                                      .address = q.address };
     struct decision d = policy_decide(q.route, q.logged_in ? &q.identity : NULL, &request);
     add_decision(&b, a, c, &q, &d);
     *ret_verdict = d.verdict;
-    struct str text = sbuf_str(&b);
-    if (!text.p) err_set(err, ERR_NO_MEMORY, "explain");
-    return text;
+    return finished(&b, err);
 }
 
 // --- the command
