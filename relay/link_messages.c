@@ -68,7 +68,8 @@ static void refuse_name(struct link *l, struct str name, bool *told, const struc
     l->counts.names_refused++;
     if (*told) return;
     *told = true;
-    l->owner->name_refused(l->context, name, why);
+    l->owner->name_refused(l->context,
+                           str_take(name, name.n < FUNCTION_NAME_BYTES ? name.n : FUNCTION_NAME_BYTES), why);
 }
 
 static bool keep_name(struct link *l, struct str name)
@@ -122,7 +123,8 @@ static struct str answer_to(struct link *l, struct arena *a, const struct messag
     return message_error(a, m->id, "Boards cannot call functions here.");
 }
 
-// Each call is answered, for the board would wait for ever. Where the id alone fills a frame, nothing can be.
+// Each call is answered, for the board would wait for ever. An error always fits: message_parse lets no long
+// id through.
 static void board_calls(struct link *l, struct arena *a, const struct message *m)
 {
     if (!m->id.p) {
@@ -131,12 +133,10 @@ static void board_calls(struct link *l, struct arena *a, const struct message *m
     }
     struct str text = answer_to(l, a, m);
     if (text.p && !output_fits(l, text.n)) text = message_error(a, m->id, "The answer is too large.");
-    if (!text.p)
-        link_shut_no_memory(l);
-    else if (output_fits(l, text.n))
+    if (text.p)
         output_frame(l, FRAME_TEXT, text);
     else
-        l->counts.unknown++;
+        link_shut_no_memory(l);
 }
 
 // --- messages

@@ -1,0 +1,629 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The life of a link: login, names, what the board asks, the clocks, the end.
+#include "link_rig.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ERROR_FRAME(text) "{\"error\":\"" text "\"}"
+#define KEY_TEXT "Incorrect uplink key"
+#define VERSION_TEXT                                                                                         \
+    "You are using an outdated version of the uplink library. Please use 'pip install --upgrade "            \
+    "anvil-uplink' to get a new one."
+
+// --- the login
+
+static void test_login(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_new(&r);
+    assert_int_equal(link_state(r.link), LINK_WAITING);
+    assert_null(link_device(r.link));
+    rig_hears_nothing(&r);
+    rig_says(&r, LOGIN);
+    assert_int_equal(link_state(r.link), LINK_OPEN);
+    assert_ptr_equal(link_device(r.link), &r.device);
+    rig_hears(&r, LOGIN_OK);
+    rig_hears_nothing(&r);
+    rig_told(&r, "login the key; opened");
+    rig_end(&r);
+    rig_told(&r, "closing uplink.closed");
+}
+
+static void refused_login(const char *text, bool no_device, const char *error, const char *told)
+{
+    struct rig r;
+    rig_new(&r);
+    r.no_device = no_device;
+    rig_says(&r, "%s", text);
+    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"flash\"}");
+    rig_told(&r, told);
+    assert_int_equal(link_functions(r.link).n, 0);
+    assert_int_equal(link_state(r.link), LINK_CLOSING);
+    assert_int_equal(rig_call(&r, "flash", "ann"), ERR_PICO_OFFLINE);
+    rig_hears(&r, error);
+    rig_hears_close(&r, 1008);
+    rig_end(&r);
+    rig_told(&r, "");
+}
+
+static void test_login_refused(void **state)
+{
+    (void)state;
+    refused_login(LOGIN, true, ERROR_FRAME(KEY_TEXT), "login the key; closing uplink.key");
+    // The version comes first, and a key that is refused for it is not even looked at.
+    refused_login("{\"key\":\"k\",\"v\":4}", true, ERROR_FRAME(VERSION_TEXT), "closing uplink.version");
+    refused_login("{\"key\":\"k\",\"v\":4.9}", false, ERROR_FRAME(VERSION_TEXT), "closing uplink.version");
+    refused_login("{\"key\":\"k\"}", false, ERROR_FRAME(VERSION_TEXT), "closing uplink.version");
+    refused_login("{\"key\":\"k\",\"v\":\"7\"}", false, ERROR_FRAME(VERSION_TEXT), "closing uplink.version");
+    refused_login("{\"key\":null,\"v\":7}", false, ERROR_FRAME(KEY_TEXT), "closing uplink.key");
+    refused_login("{\"key\":[\"the key\"],\"v\":7}", false, ERROR_FRAME(KEY_TEXT), "closing uplink.key");
+    // An old version with a wrong key is told of the key.
+    refused_login("{\"key\":\"k\",\"v\":5}", true, ERROR_FRAME(KEY_TEXT), "login k; closing uplink.key");
+}
+
+// Whatever is no login must not be the first message: least of all what an open link would do.
+static void test_login_is_first(void **state)
+{
+    (void)state;
+    static const char *const others[] = {
+        "{\"type\":\"REGISTER\",\"name\":\"flash\"}",
+        "{\"type\":\"CALL\",\"id\":\"E\",\"command\":\"anvil.private.echo\"}",
+        "{\"id\":\"0\",\"response\":1}",
+        "{}",
+        "[]",
+        "nan",
+        ""
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        refused_login(others[i], false, ERROR_FRAME("The board did not log in."), "closing uplink.login");
+    struct rig r;
+    rig_new(&r);
+    rig_frame(&r, 0x82, STR(LOGIN)); // binary
+    rig_told(&r, "closing uplink.login");
+    rig_end(&r);
+}
+
+static void test_login_in_time(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_new(&r);
+    assert_int_equal(link_due(r.link), r.now + 10000);
+    rig_later(&r, 9999);
+    assert_int_equal(link_state(r.link), LINK_WAITING);
+    rig_hears_nothing(&r);
+    rig_later(&r, 1);
+    rig_told(&r, "closing uplink.login");
+    rig_hears(&r, ERROR_FRAME("The board did not log in."));
+    rig_hears_close(&r, 1008);
+    rig_end(&r);
+
+    rig_new(&r); // late, and nobody has looked at the clock meanwhile
+    r.now += 10000;
+    rig_says(&r, LOGIN);
+    rig_told(&r, "closing uplink.login");
+    rig_end(&r);
+}
+
+// A ping does not give it more time, and nothing may go out before the reply: the firmware takes the first
+// frame for it.
+static void test_login_reply_is_first(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_new(&r);
+    rig_later(&r, 9000);
+    rig_frame(&r, 0x89, STR("hello"));
+    rig_hears_nothing(&r);
+    rig_says(&r, LOGIN);
+    rig_frame(&r, 0x89, STR("hello"));
+    rig_hears(&r, LOGIN_OK);
+    rig_hears_frame(&r, FRAME_PONG, STR("hello"));
+    rig_end(&r);
+
+    rig_new(&r);
+    rig_later(&r, 9000);
+    rig_frame(&r, 0x89, STR(""));
+    rig_later(&r, 1000);
+    rig_told(&r, "closing uplink.login");
+    rig_end(&r);
+}
+
+static void test_login_of_old_versions(void **state)
+{
+    (void)state;
+    for (int v = 5; v <= 8; v++) {
+        struct rig r;
+        rig_new(&r);
+        rig_says(&r, "{\"key\":\"k\",\"v\":%d}", v);
+        rig_told(&r, "login k; opened");
+        rig_hears(&r, LOGIN_OK);
+        if (v < 7)
+            rig_hears(&r,
+                      "{\"output\":\"You are using a deprecated version of the uplink library. Please use "
+                      "'pip install --upgrade anvil-uplink' to get a new one.\"}");
+        rig_hears_nothing(&r);
+        rig_end(&r);
+    }
+}
+
+// CPython's library sends its names without waiting for the reply.
+static void test_names_before_the_reply(void **state)
+{
+    (void)state;
+    struct rig r;
+    char buf[512];
+    rig_new(&r);
+    size_t n = rig_frame_write(buf, 0x81, STR(LOGIN));
+    n += rig_frame_write(buf + n, 0x81, STR("{\"type\":\"REGISTER\",\"name\":\"flash\"}"));
+    n += rig_frame_write(buf + n, 0x81, STR("{\"type\":\"REGISTER\",\"name\":\"read\"}"));
+    rig_bytes(&r, (struct str){ buf, n });
+    rig_told(&r, "login the key; opened; registered flash; registered read");
+    rig_hears(&r, LOGIN_OK);
+    rig_hears_nothing(&r);
+    rig_end(&r);
+}
+
+static void test_bytes_in_any_pieces(void **state)
+{
+    (void)state;
+    char buf[512];
+    size_t n = rig_frame_write(buf, 0x81, STR(LOGIN));
+    n += rig_frame_write(buf + n, 0x89, STR("x"));
+    n += rig_frame_write(buf + n, 0x81, STR("{\"type\":\"REGISTER\",\"name\":\"flash\"}"));
+    for (size_t piece = 1; piece <= n; piece++) {
+        struct rig r;
+        rig_new(&r);
+        for (size_t at = 0; at < n; at += piece)
+            rig_bytes(&r, (struct str){ buf + at, n - at < piece ? n - at : piece });
+        rig_told(&r, "login the key; opened; registered flash");
+        rig_hears(&r, LOGIN_OK);
+        rig_hears_frame(&r, FRAME_PONG, STR("x"));
+        rig_end(&r);
+    }
+}
+
+static void close_it(struct rig *r)
+{
+    struct err why;
+    err_set(&why, ERR_UPLINK_REVOKED, "test");
+    link_close(r->link, 1008, &why, r->now);
+}
+
+// The owner takes a look at the key and closes: the login must not open it again.
+static void test_closed_within_login(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_new(&r);
+    r.on_login = close_it;
+    rig_says(&r, LOGIN);
+    rig_told(&r, "login the key; closing uplink.revoked");
+    rig_hears_close(&r, 1008);
+    rig_end(&r);
+}
+
+// --- names
+
+static void test_names(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"flash\"}"); // again: no second one
+    rig_told(&r, "");
+    assert_int_equal(link_functions(r.link).n, 2);
+    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"reboot\"}");
+    rig_told(&r, "refused reboot uplink.name");
+    static const char *const others[] = {
+        "\"flas\"", "\"flash2\"",       "\"Flash\"", "\"flash.*\"", "\"\"", "\"anvil.private.echo\"",
+        "\"a:b\"",  "\"flash\\u0000\"", "null",      "[\"flash\"]"
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        rig_says(&r, "{\"type\":\"REGISTER\",\"name\":%s}", others[i]);
+    rig_says(&r, "{\"type\":\"REGISTER\"}");
+    rig_told(&r, ""); // once for each reason
+    assert_int_equal(link_counts(r.link).names_refused, 12);
+    assert_int_equal(link_functions(r.link).n, 2);
+    assert_int_equal(link_state(r.link), LINK_OPEN);
+    rig_hears_nothing(&r); // an error without an id would make the board log in again, for ever
+    rig_end(&r);
+}
+
+// "*" lets a board register what it likes, but for names that mean something else.
+static void test_names_of_any_function(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_new(&r);
+    r.device.any_function = true;
+    rig_says(&r, LOGIN);
+    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"reboot\"}");
+    rig_told(&r, "login the key; opened; registered reboot");
+    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"anvil.private.echo\"}");
+    rig_told(&r, "refused anvil.private.echo uplink.name");
+    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"a:b\"}");
+    rig_told(&r, "");
+    assert_int_equal(link_counts(r.link).names_refused, 2);
+    rig_end(&r);
+}
+
+static void test_names_at_most(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_new(&r);
+    r.device.any_function = true;
+    rig_says(&r, LOGIN);
+    for (int i = 0; i < LIMIT_PICO_FUNCTIONS; i++)
+        rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"f%d\"}", i);
+    r.told[0] = '\0', r.ntold = 0;
+    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"f0\"}"); // known: not one too many
+    rig_told(&r, "");
+    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"more\"}");
+    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"most\"}");
+    rig_told(&r, "refused more uplink.names");
+    assert_int_equal(link_functions(r.link).n, LIMIT_PICO_FUNCTIONS);
+    assert_int_equal(rig_call(&r, "more", "ann"), ERR_PICO_UNKNOWN);
+    assert_int_equal(link_counts(r.link).names_refused, 2);
+    // Both reasons are told, each once.
+    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"anvil.x\"}");
+    rig_told(&r, "refused anvil.x uplink.name");
+    rig_end(&r);
+}
+
+// --- what the board asks
+
+static void test_echo(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    rig_says(&r,
+             "{\"type\":\"CALL\",\"command\":\"anvil.private.echo\",\"args\":[\"keep-alive\"],\"kwargs\":{},"
+             "\"id\":\"pico-call-1-2\"}");
+    rig_hears(&r, "{\"id\":\"pico-call-1-2\",\"response\":\"keep-alive\"}");
+    for (int i = 0; i < 4; i++) // heartbeats multiply with each reconnect
+        rig_says(&r, "{\"type\":\"CALL\",\"command\":\"anvil.private.echo\",\"args\":[%d],\"id\":\"E\"}", i);
+    for (int i = 0; i < 4; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "{\"id\":\"E\",\"response\":%d}", i);
+        rig_hears(&r, text);
+    }
+    rig_says(&r, "{\"type\":\"CALL\",\"command\":\"anvil.private.echo\",\"id\":\"E\"}");
+    rig_hears(&r, "{\"id\":\"E\",\"response\":null}");
+    rig_told(&r, "");
+    rig_end(&r);
+}
+
+// An answer that no frame to this board can hold: the board is told so, and waits no longer.
+static void test_echo_too_large(void **state)
+{
+    (void)state;
+    static char big[LIMIT_PICO_FRAME_BYTES + 200];
+    struct rig r;
+    rig_login(&r);
+    for (int over = 0; over < 2; over++) {
+        // Around it: {"id":"E","response":""} and a head of 4 bytes.
+        size_t n = LIMIT_PICO_FRAME_BYTES - 24 - 4 + (size_t)over;
+        int head = snprintf(big, sizeof big,
+                            "{\"type\":\"CALL\",\"id\":\"E\",\"command\":\"anvil.private.echo\","
+                            "\"args\":[\"");
+        memset(big + head, 'x', n);
+        memcpy(big + head + n, "\"]}", 3);
+        rig_frame(&r, 0x81, (struct str){ big, (size_t)head + n + 3 });
+        if (over) {
+            rig_hears(&r, "{\"id\":\"E\",\"error\":{\"message\":\"The answer is too large.\"}}");
+        } else {
+            assert_int_equal(link_output(r.link).n, LIMIT_PICO_FRAME_BYTES);
+            link_sent(r.link);
+        }
+    }
+    rig_end(&r);
+}
+
+static void test_other_questions(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    static const char *const commands[] = { "\"flash\"", "\"anvil.private.users.get_current_user\"",
+                                            "\"anvil.private.fetch_lazy_media\"", "\"\"", "7" };
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        rig_says(&r, "{\"type\":\"CALL\",\"id\":\"Q%zu\",\"command\":%s,\"args\":[]}", i, commands[i]);
+        char text[128];
+        snprintf(text, sizeof text,
+                 "{\"id\":\"Q%zu\",\"error\":{\"message\":\"Boards cannot call functions here.\"}}", i);
+        rig_hears(&r, text);
+    }
+    rig_says(&r, "{\"type\":\"CALL\",\"id\":\"Q\"}");
+    rig_hears(&r, "{\"id\":\"Q\",\"error\":{\"message\":\"Boards cannot call functions here.\"}}");
+    rig_says(&r,
+             "{\"type\":\"CALL\",\"command\":\"anvil.private.echo\",\"args\":[1]}"); // nobody can answer it
+    rig_hears_nothing(&r);
+    assert_int_equal(link_counts(r.link).unknown, 1);
+    rig_end(&r);
+}
+
+// --- the clocks
+
+static void test_pings(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_new(&r);
+    r.now += 9000;
+    rig_says(&r, LOGIN);
+    rig_hears(&r, LOGIN_OK);
+    assert_int_equal(link_due(r.link), r.now + 20000);
+    rig_later(&r, 19999);
+    rig_hears_nothing(&r);
+    rig_later(&r, 1);
+    rig_hears_frame(&r, FRAME_PING, STR(""));
+    rig_hears_nothing(&r);
+    assert_int_equal(link_due(r.link), r.now + 20000);
+    rig_later(&r, 20000);
+    rig_hears_frame(&r, FRAME_PING, STR(""));
+    assert_int_equal(link_counts(r.link).pings, 2);
+    rig_frame(&r, 0x8a, STR(""));
+    rig_told(&r, "login the key; opened");
+    rig_end(&r);
+}
+
+static void test_silence(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    for (int i = 0; i < 10; i++) { // pongs alone are enough
+        rig_later(&r, 59999);
+        rig_frame(&r, 0x8a, STR(""));
+    }
+    assert_int_equal(link_state(r.link), LINK_OPEN);
+    rig_later(&r, 59999);
+    assert_int_equal(link_state(r.link), LINK_OPEN);
+    // What is not a whole frame is no sign of life.
+    rig_bytes(&r, STR("\x81"));
+    rig_later(&r, 1);
+    rig_told(&r, "closing uplink.silent");
+    rig_hears_close(&r, 1008);
+    assert_int_equal(link_due(r.link), INT64_MAX);
+    rig_end(&r);
+}
+
+// The bytes were here before the clock was looked at: the process slept, not the board.
+static void test_silence_of_ours(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    r.now += 100000;
+    rig_frame(&r, 0x8a, STR(""));
+    link_tick(r.link, r.now);
+    rig_told(&r, "");
+    assert_int_equal(link_state(r.link), LINK_OPEN);
+    rig_end(&r);
+}
+
+static void test_slow_frame(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    rig_bytes(&r, STR("\x81\x85\x01\x01\x01\x01"));
+    assert_int_equal(link_due(r.link), r.now + 10000);
+    for (int i = 0; i < 4; i++) { // a byte now and then gains nothing
+        rig_later(&r, 2500 - (i == 3));
+        rig_bytes(&r, STR("x"));
+    }
+    rig_told(&r, "");
+    rig_later(&r, 1);
+    rig_told(&r, "closing uplink.slow");
+    rig_hears_close(&r, 1008);
+    rig_end(&r);
+}
+
+// Fragments, each of them complete, and control frames between them: the message is what must be complete.
+static void test_slow_message(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    rig_frame(&r, 0x01, STR("{\"type\":\"REG"));
+    for (int i = 0; i < 3; i++) {
+        rig_later(&r, 3000);
+        rig_frame(&r, 0x00, STR("I"));
+        rig_frame(&r, 0x89, STR("alive"));
+        rig_hears_frame(&r, FRAME_PONG, STR("alive"));
+    }
+    assert_int_equal(link_due(r.link), r.now + 1000);
+    r.now += 1000; // the clock is looked at when bytes come, too
+    rig_frame(&r, 0x80, STR("\"}"));
+    rig_told(&r, "closing uplink.slow");
+    rig_end(&r);
+}
+
+// A frame that begins where another ended has its whole time.
+static void test_slow_frames_in_a_row(void **state)
+{
+    (void)state;
+    struct rig r;
+    char buf[256];
+    rig_login(&r);
+    size_t n = rig_frame_write(buf, 0x81, STR("{\"type\":\"REGISTER\",\"name\":\"flash\"}"));
+    rig_bytes(&r, (struct str){ buf, n / 2 });
+    for (int i = 0; i < 5; i++) {
+        rig_later(&r, 9000);
+        char both[512];
+        memcpy(both, buf + n / 2, n - n / 2);
+        memcpy(both + n - n / 2, buf, n / 2);
+        rig_bytes(&r, (struct str){ both, n });
+    }
+    rig_later(&r, 9999);
+    rig_told(&r, "");
+    rig_later(&r, 1);
+    rig_told(&r, "closing uplink.slow");
+    rig_end(&r);
+}
+
+// --- the end
+
+static void test_board_closes(void **state)
+{
+    (void)state;
+    static const struct {
+        struct str payload;
+        unsigned code;
+    } closes[] = { { STR_INIT(""), 1000 }, // as disconnect() of the firmware does
+                   { STR_INIT("\x03\xe8"), 1000 },
+                   { STR_INIT("\x03\xe9"
+                              "bye"),
+                     1001 },
+                   { STR_INIT("\x0f\xa0"), 4000 } };
+    for (size_t i = 0; i < sizeof closes / sizeof *closes; i++) {
+        struct rig r;
+        rig_login(&r);
+        assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+        rig_hears_call(&r, 1, "flash");
+        rig_frame(&r, 0x88, closes[i].payload);
+        rig_told(&r, "closing uplink.closed; 1 pico.lost");
+        rig_answers(&r, 1, "1"); // thrown away
+        rig_hears_close(&r, closes[i].code);
+        rig_end(&r);
+    }
+}
+
+// The stray close frame of the firmware's second attempt, before any login.
+static void test_stray_close(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_new(&r);
+    rig_bytes(&r, STR("\x88\x80\x11\x22\x33\x44"));
+    rig_told(&r, "closing uplink.closed");
+    rig_hears_close(&r, 1000);
+    rig_end(&r);
+}
+
+static void test_gone(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    for (int i = 0; i < 6; i++) assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+    rig_hears_call(&r, 1, "flash");
+    link_gone(r.link, r.now);
+    rig_told(&r, "closing uplink.closed; 1 pico.lost; 2 pico.lost; 3 pico.lost; 4 pico.lost; 5 pico.lost; "
+                 "6 pico.lost");
+    assert_int_equal(link_state(r.link), LINK_CLOSED);
+    rig_hears_nothing(&r);
+    link_gone(r.link, r.now);
+    close_it(&r);
+    link_drain(r.link, r.now);
+    link_tick(r.link, r.now + 100000);
+    rig_says(&r, LOGIN);
+    assert_int_equal(rig_call(&r, "flash", "ann"), ERR_PICO_OFFLINE);
+    rig_told(&r, "");
+    rig_end(&r);
+    rig_told(&r, "");
+}
+
+// A frame that the owner has begun to write stays whole; what only waits is dropped.
+static void test_close_behind_a_frame(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    for (int i = 0; i < 3; i++) rig_frame(&r, 0x89, STR("ping"));
+    struct str in_hand = link_output(r.link);
+    close_it(&r);
+    rig_told(&r, "closing uplink.revoked");
+    assert_int_equal(link_state(r.link), LINK_CLOSING);
+    assert_true(link_output(r.link).p == in_hand.p && in_hand.n == 6 && in_hand.p[5] == 'g');
+    link_sent(r.link);
+    rig_hears_close(&r, 1008);
+    rig_end(&r);
+}
+
+// A board that takes nothing cannot keep the link in CLOSING.
+static void test_closing_in_time(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    close_it(&r);
+    assert_int_equal(link_due(r.link), r.now + 1000);
+    rig_later(&r, 999);
+    assert_int_equal(link_state(r.link), LINK_CLOSING);
+    rig_later(&r, 1);
+    assert_int_equal(link_state(r.link), LINK_CLOSED);
+    rig_hears_nothing(&r);
+    rig_told(&r, "closing uplink.revoked");
+    rig_end(&r);
+}
+
+static void test_drain(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    link_drain(r.link, r.now);
+    rig_told(&r, "closing draining");
+    rig_hears_close(&r, 1001);
+    rig_end(&r);
+
+    rig_new(&r);
+    link_drain(r.link, r.now);
+    rig_told(&r, "closing draining");
+    rig_hears_close(&r, 1001);
+    rig_end(&r);
+
+    rig_login(&r); // one at work and those that wait are finished first
+    for (int i = 0; i < 5; i++) assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+    for (unsigned i = 1; i <= 4; i++) rig_hears_call(&r, i, "flash");
+    link_drain(r.link, r.now);
+    assert_int_equal(rig_call(&r, "flash", "ann"), ERR_PICO_OFFLINE);
+    for (unsigned i = 1; i <= 4; i++) rig_answers(&r, i, "true");
+    rig_hears_call(&r, 5, "flash");
+    rig_told(&r, "1 none; = true; 2 none; = true; 3 none; = true; 4 none; = true");
+    rig_answers(&r, 5, "true");
+    rig_told(&r, "5 none; = true; closing draining");
+    rig_hears_close(&r, 1001);
+    rig_end(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_login),
+        cmocka_unit_test(test_login_refused),
+        cmocka_unit_test(test_login_is_first),
+        cmocka_unit_test(test_login_in_time),
+        cmocka_unit_test(test_login_reply_is_first),
+        cmocka_unit_test(test_login_of_old_versions),
+        cmocka_unit_test(test_names_before_the_reply),
+        cmocka_unit_test(test_bytes_in_any_pieces),
+        cmocka_unit_test(test_closed_within_login),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_names_of_any_function),
+        cmocka_unit_test(test_names_at_most),
+        cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_echo_too_large),
+        cmocka_unit_test(test_other_questions),
+        cmocka_unit_test(test_pings),
+        cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_silence_of_ours),
+        cmocka_unit_test(test_slow_frame),
+        cmocka_unit_test(test_slow_message),
+        cmocka_unit_test(test_slow_frames_in_a_row),
+        cmocka_unit_test(test_board_closes),
+        cmocka_unit_test(test_stray_close),
+        cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_close_behind_a_frame),
+        cmocka_unit_test(test_closing_in_time),
+        cmocka_unit_test(test_drain),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
