@@ -63,10 +63,9 @@ enum {
     LIMIT_PICO_BYTES_BURST = 4 * 1024 * 1024, // and their bytes
     LIMIT_PICO_BYTES_PER_SECOND = 1024 * 1024,
     LIMIT_PICO_OUTPUT_BYTES = 128 * 1024, // frames that wait for a board that takes nothing
-    LIMIT_PICO_FAILURES =
-        20, // refused logins of one address with one key in LIMIT_PICO_FAILURE_SECONDS that are logged
-    LIMIT_PICO_FAILURES_ADDRESS = 600, // of one address in that time; then it is refused before the upgrade
     LIMIT_PICO_FAILURE_SECONDS = 60,
+    LIMIT_PICO_FAILURES = 20,            // refused logins of one address with one key in that time are logged
+    LIMIT_PICO_FAILURES_ADDRESS = 600,   // of one address in it; then it is refused before the upgrade
     LIMIT_PICO_EVENT_STREAMS = 1024,     // of a worker
     LIMIT_PICO_EVENT_STREAMS_USER = 16,  // of one visitor there
     LIMIT_PICO_LIST_BYTES = 1024 * 1024, // boards that one visitor is shown: names, and 32 for each of them
