@@ -314,6 +314,14 @@ static void start_exchange(struct conn *c, struct exchange *x)
     exchange_run(x);
 }
 
+// Every second attempt of a board whose login was refused is nothing but the close frame of its old
+// connection, masked and empty, where a request should be. That is no attack and gets no answer.
+static bool is_stray_close(const struct conn *c, struct str bytes)
+{
+    return !c->h1.served && bytes.n <= 6 && bytes.n >= 2 && (uint8_t)bytes.p[0] == 0x88 &&
+           (uint8_t)bytes.p[1] == 0x80;
+}
+
 // Tries to parse a head from what is there. False: nothing more can happen now.
 static bool read_head(struct conn *c)
 {
@@ -321,6 +329,11 @@ static bool read_head(struct conn *c)
     conn_fill(c);
     struct str bytes = buffer_str(&c->in);
     if (bytes.n == 0) return false;
+    if (is_stray_close(c, bytes)) {
+        metric_add(&c->worker->metrics.pico_stray_closes_total, 1);
+        c->broken = true;
+        return true;
+    }
     struct exchange *x = begin_exchange(c);
     if (!x) {
         c->broken = true;

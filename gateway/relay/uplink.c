@@ -30,15 +30,6 @@ static void log_uplink(struct log_line *l, const struct uplink *u)
     log_str(l, "device", now ? now->name : u->device->name);
 }
 
-static void log_event(const struct uplink *u, enum log_level level, const char *event, const struct err *err)
-{
-    struct log_line l;
-    log_begin(&l, level, event);
-    log_uplink(&l, u);
-    if (err && err->code != ERR_NONE) log_err(&l, err);
-    log_end(&l);
-}
-
 // --- what the link tells
 
 static struct str key_prefix(struct str key)
@@ -53,6 +44,16 @@ static struct str who_tries(const struct uplink *u, struct str key, char *buf, s
     struct str prefix = key_prefix(key);
     int n = snprintf(buf, size, "%s %.*s", u->peer, STR_FMT(prefix));
     return (struct str){ buf, n > 0 && (size_t)n < size ? (size_t)n : 0 };
+}
+
+// The firmware tries again every second, for ever: the log hears of it a few times.
+static void log_refused(const struct uplink *u, enum log_level level, const struct err *err)
+{
+    struct log_line l;
+    log_begin(&l, level, "pico.refused");
+    log_uplink(&l, u);
+    log_err(&l, err);
+    log_end(&l);
 }
 
 static const struct device *on_login(void *context, struct str key, struct err *err)
@@ -72,8 +73,7 @@ static const struct device *on_login(void *context, struct str key, struct err *
     throttle_failed(&r->by_address, str_c(u->peer), r->w->loop.now_ms);
     metric_add(&r->w->metrics.pico_logins_refused_total, 1);
     err_set(err, ERR_UPLINK_KEY, "no device has this key");
-    // The firmware tries again every second, for ever: the log hears of it now and then.
-    log_event(u, known ? LOG_DEBUG : LOG_WARN, "pico.refused", err);
+    log_refused(u, known ? LOG_DEBUG : LOG_WARN, err);
     return NULL;
 }
 
@@ -84,7 +84,10 @@ static void on_opened(void *context)
     u->serial = atomic_fetch_add(&r->hub->serial, 1) + 1;
     metric_add(&r->w->metrics.pico_links_total, 1);
     metric_add(&r->w->metrics.pico_links_open, 1);
-    log_event(u, LOG_INFO, "pico.login", NULL);
+    struct log_line l;
+    log_begin(&l, LOG_INFO, "pico.login");
+    log_uplink(&l, u);
+    log_end(&l);
     directory_announce(r, u, false); // ends an earlier link of this board, wherever it is
     struct board_entry *e = directory_entry(r, u->device->id);
     if (e && e->b.serial == u->serial) e->uplink = u;

@@ -15,9 +15,9 @@
 static void test_order_of_the_phases(void **state)
 {
     (void)state;
-    static const char *const order[] = { "normalise", "client",   "scrub",  "plain",    "route",
-                                         "session",   "decide",   "answer", "redirect", "body",
-                                         "upgrade",   "identity", "proxy" };
+    static const char *const order[] = { "normalise", "client",  "scrub",    "plain",  "route",
+                                         "uplink",    "session", "decide",   "answer", "redirect",
+                                         "body",      "upgrade", "identity", "proxy" };
     assert_int_equal(request_phase_count, sizeof order / sizeof *order);
     for (size_t i = 0; i < request_phase_count; i++) assert_string_equal(request_phases[i].name, order[i]);
 }
