@@ -6,6 +6,8 @@
 #include "relay/json_text.h"
 #include "relay/message.h"
 
+enum { TREE_ARENA = 64 }; // of what frees a tree
+
 // A board's floats are of single precision: beyond this they are infinite there, and no JSON on the way back.
 static const double float_max = 3.4e38;
 
@@ -67,16 +69,27 @@ static bool member_text(struct arena *a, const json_t *value, const char *missin
     return true;
 }
 
-bool message_arguments(struct arena *a, struct str body, size_t max, struct str *ret_args,
-                       struct str *ret_kwargs, struct err *err)
+static bool read_arguments(struct arena *a, struct arena *trees, struct str body, size_t max,
+                           struct str *ret_args, struct str *ret_kwargs, struct err *err)
 {
     const json_t *object = NULL;
     struct str args, kwargs;
-    if (!read_body(a, body, &object, err) || !check_members(object, err) || !check_floats(object, err) ||
+    if (!read_body(trees, body, &object, err) || !check_members(object, err) || !check_floats(object, err) ||
         !member_text(a, json_object_get(object, "args"), "[]", max, &args, err) ||
         !member_text(a, json_object_get(object, "kwargs"), "{}", max - args.n, &kwargs, err))
         return false;
     *ret_args = args;
     *ret_kwargs = kwargs;
     return true;
+}
+
+bool message_arguments(struct arena *a, struct str body, size_t max, struct str *ret_args,
+                       struct str *ret_kwargs, struct err *err)
+{
+    // The call lives long, and a tree takes many times the memory of its text.
+    struct arena *trees = arena_new_small(TREE_ARENA, TREE_ARENA);
+    if (!trees) return err_set(err, ERR_NO_MEMORY, "reading arguments");
+    bool ok = read_arguments(a, trees, body, max, ret_args, ret_kwargs, err);
+    arena_free(trees);
+    return ok;
 }
