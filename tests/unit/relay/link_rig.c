@@ -82,18 +82,28 @@ static const struct link_owner owner = {
     .closing = on_closing,
 };
 
-void rig_new(struct rig *r)
+static void new_with(struct rig *r, size_t output_max)
 {
     static struct str names[] = { STR_INIT("flash"), STR_INIT("read") };
-    *r = (struct rig){ .settings = { 10000, 10000, 20000, 60000, LIMIT_PICO_FRAME_BYTES },
+    *r = (struct rig){ .settings = { 10000, 10000, 20000, 60000, output_max },
                        .device = { .name = STR("lamp"), .functions = { names, 2 } },
                        .now = 1000000 };
     r->link = link_new(&r->settings, &owner, r, r->now);
 }
 
+void rig_new(struct rig *r)
+{
+    new_with(r, LIMIT_PICO_FRAME_BYTES);
+}
+
 void rig_login(struct rig *r)
 {
-    rig_new(r);
+    rig_login_with(r, LIMIT_PICO_FRAME_BYTES);
+}
+
+void rig_login_with(struct rig *r, size_t output_max)
+{
+    new_with(r, output_max);
     assert_non_null(r->link);
     rig_says(r, LOGIN);
     rig_hears(r, LOGIN_OK);

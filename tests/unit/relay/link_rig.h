@@ -42,7 +42,8 @@ struct rig {
 // nothing of that is left to hear or be told.
 void rig_new(struct rig *r);
 void rig_login(struct rig *r);
-void rig_end(struct rig *r); // each call must have ended, once
+void rig_login_with(struct rig *r, size_t output_max); // of a frame to the board
+void rig_end(struct rig *r);                           // each call must have ended, once
 
 // What the board does.
 void rig_bytes(struct rig *r, struct str bytes);
