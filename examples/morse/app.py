@@ -14,6 +14,7 @@ FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/morse.js": ("morse.js", "text/javascript; charset=utf-8"),
     "/morse.css": ("morse.css", "text/css; charset=utf-8"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 
 

@@ -34,12 +34,16 @@ function light(on) {
 
 function watchLed() {
   const stream = new EventSource(LED);
-  stream.onopen = () => { led = stream; };
+  let worked = false; // a real board has nothing there: not asked for again
+  stream.onopen = () => {
+    worked = true;
+    led = stream;
+  };
   stream.onmessage = (e) => light(JSON.parse(e.data).on);
   stream.onerror = () => {
     led = null;
     light(false);
-    if (stream.readyState === EventSource.CLOSED) setTimeout(watchLed, 10000);
+    if (worked && stream.readyState === EventSource.CLOSED) setTimeout(watchLed, 5000);
   };
 }
 
