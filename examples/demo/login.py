@@ -34,13 +34,15 @@ class Connection(http.client.HTTPSConnection):
         self.sock = self._context.wrap_socket(raw, server_hostname=self.host)
 
 
+def cookies_of(wanted):
+    jar = "; ".join(f"{name}={value}" for (host, name), value in cookies.items() if host == wanted)
+    return {"Cookie": jar} if jar else {}
+
+
 def ask(context, method, url, form=None):
     u = urllib.parse.urlsplit(url)
     connection = Connection(u.hostname, u.port or 443, context=context)
-    headers = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
-    jar = "; ".join(f"{name}={value}" for (host, name), value in cookies.items() if host == u.hostname)
-    if jar:
-        headers["Cookie"] = jar
+    headers = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", **cookies_of(u.hostname)}
     body = None
     if form is not None:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
@@ -114,4 +116,5 @@ def main():
         raise SystemExit("the gateway's cookie reached the application")
 
 
-main()
+if __name__ == "__main__":
+    main()
