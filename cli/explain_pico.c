@@ -2,6 +2,7 @@
 // Boards: who may call which function, who sees the page, who connects.
 #include "base/encode.h"
 #include "cli/explain.h"
+#include "relay/device.h"
 
 #define PICO "/.sallyport/pico"
 
@@ -94,6 +95,10 @@ static void explain_call(struct sbuf *b, struct arena *a, const struct question 
 
 static void explain_page(struct sbuf *b, struct arena *a, const struct question *q, enum verdict *ret)
 {
+    if (!str_eq_c(str_c(q->method), "GET") && !str_eq_c(str_c(q->method), "HEAD")) {
+        sbuf_addf(b, "This is there for reading; %s is answered with 405.\n", q->method);
+        return;
+    }
     bool counts = q->logged_in && route_takes_provider(q->route, q->identity.provider);
     struct str rules = policy_requirements(a, q->route);
     sbuf_add_c(b, counts ? "Allowed: everybody who is logged in sees the boards and functions that they may "
@@ -115,9 +120,11 @@ static bool is_page(struct str rest)
 static bool is_call(struct arena *a, struct str rest, struct str *ret_device, struct str *ret_function)
 {
     struct str device, function = str_skip(rest, 1);
-    return str_cut(&function, '/', &device) && device.n && function.n &&
-           str_find(function, '/') == function.n && decode_percent(a, function, false, ret_function) &&
-           (*ret_device = device).n;
+    if (!str_cut(&function, '/', &device) || !decode_percent(a, device, false, ret_device) ||
+        !decode_percent(a, function, false, ret_function))
+        return false;
+    return function_name_valid(*ret_function) &&
+           (str_eq_c(*ret_device, "any") || device_name_valid(*ret_device));
 }
 
 static void explain_own(struct sbuf *b, struct arena *a, const struct question *q, enum verdict *ret)
@@ -139,6 +146,8 @@ void explain_pico(struct sbuf *b, struct arena *a, const struct question *q, enu
     else if (is_uplink(q->route, q->target.path))
         sbuf_add_c(b, "Boards connect here and log in with their key; no policy is asked, and people have no "
                       "business here.\n");
+    else if (!str_eq(q->target.path, q->route->path))
+        sbuf_add_c(b, "This route has boards, and there is nothing here: the answer is 404.\n");
     else
         sbuf_addf(b, "This route has boards: people are sent to https://%.*s" PICO "/\n", STR_FMT(q->host));
 }

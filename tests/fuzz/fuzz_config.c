@@ -19,7 +19,9 @@ static void check_config(const struct config *c)
 {
     assert(c->login_host.n && c->routes.n && c->public_port);
     for (size_t i = 0; i < c->routes.n; i++) {
-        assert(c->routes.v[i].policy && c->routes.v[i].target->nbackends);
+        const struct route_target *t = c->routes.v[i].target;
+        assert(c->routes.v[i].policy &&
+               (t->nbackends > 0) + (t->redirect.to.p != NULL) + t->pico.served == 1);
         assert(c->routes.v[i].path.p[0] == '/');
     }
 }

@@ -154,6 +154,8 @@ static void test_the_page_needs_a_login_alone(void **state)
                                          CALLS "events" };
     struct explain_request nobody = { .method = "GET" }, bob = { .user = "bob", .method = "GET" },
                            other = { .user = "bob", .provider = "corp", .method = "GET" };
+    struct explain_request post = { .user = "bob", .method = "POST", .url = CALLS };
+    assert_explained(&post, VERDICT_DENY, "This is there for reading; POST is answered with 405.\n");
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
         nobody.url = bob.url = other.url = pages[i];
         static const char login[] =
@@ -185,6 +187,15 @@ static void test_where_boards_connect_nobody_is_asked(void **state)
     assert_explained(&r, VERDICT_DENY, board);
     r.url = "https://status.example.com/boards";
     assert_explained(&r, VERDICT_DENY, "This route has boards: people are sent to " CALLS "\n");
+    static const char nothing[] = "This route has boards, and there is nothing here: the answer is 404.\n";
+    r.url = "https://status.example.com/boards/uplink/x";
+    assert_explained(&r, VERDICT_DENY, nothing);
+    r.url = "https://wiki.example.com/docs";
+    assert_explained(&r, VERDICT_DENY, nothing);
+    r.url = "https://wiki.example.com/";
+    assert_explained(&r, VERDICT_DENY,
+                     "This route has boards: people are sent to "
+                     "https://wiki.example.com/.sallyport/pico/\n");
     // Below and beside the paths that boards know there is none.
     r.url = "https://status.example.com/uplink";
     assert_explained(
@@ -196,8 +207,10 @@ static void test_where_boards_connect_nobody_is_asked(void **state)
 static void test_addresses_without_meaning(void **state)
 {
     (void)state;
-    static const char *const senseless[] = { CALLS "lamp", CALLS "lamp/", CALLS "lamp/flash/",
-                                             CALLS "lamp/flash/more" };
+    static const char *const senseless[] = {
+        CALLS "lamp",       CALLS "lamp/",   CALLS "lamp/flash/",  CALLS "lamp/flash/more",
+        CALLS "Lamp/flash", CALLS "-/flash", CALLS "lamp/anvil.x", CALLS "lamp/a:b",
+    };
     struct explain_request r = { .user = "bob", .groups = "staff", .method = "POST" };
     for (size_t i = 0; i < sizeof senseless / sizeof *senseless; i++) {
         r.url = senseless[i];
