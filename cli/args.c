@@ -41,6 +41,16 @@ static bool store_flag(const struct command *self, const struct flag *f, const c
     return true;
 }
 
+static int set_flag(const struct command *self, const struct flag *f, bool with_value)
+{
+    if (with_value || *f->given) {
+        usage_error(self, with_value ? "%s takes no value" : "%s was given twice", f->name);
+        return 0;
+    }
+    *f->given = true;
+    return 1;
+}
+
 // Handles argv[i]; returns how many arguments it took, 0 after a complaint.
 static int take_flag(const struct command *self, int left, char **argv, const struct flag *flags, size_t n)
 {
@@ -52,6 +62,7 @@ static int take_flag(const struct command *self, int left, char **argv, const st
         return 0;
     }
     bool joined = equals < text.n;
+    if (f->given) return set_flag(self, f, joined);
     if (!joined && left < 2) {
         usage_error(self, "%s needs a value", f->name);
         return 0;

@@ -20,14 +20,17 @@ struct command {
 
 extern const struct command command_check, command_explain, command_certs_dev, command_config_reference,
     command_metadata, command_serve, command_verifier;
+extern const struct command command_pico_add, command_pico_list, command_pico_rotate, command_pico_revoke,
+    command_pico_rename, command_pico_functions;
 
 // --- arguments (args.c)
 
 // `--name VALUE` or `--name=VALUE`. `add` gets each value, so an option may come several times; else it is
-// stored.
+// stored. With `given` it is `--name` alone.
 struct flag {
     const char *name;
     const char **value;
+    bool *given;
     bool (*add)(void *context, const char *value);
     void *context;
 };

@@ -10,9 +10,11 @@ static const struct command command_help = { "help", "[COMMAND]", "Explains a co
 static const struct command command_version = { "version", "", "Prints the version.", NULL, run_version };
 
 static const struct command *const all[] = {
-    &command_serve,    &command_check,     &command_explain,
-    &command_metadata, &command_certs_dev, &command_config_reference,
-    &command_help,     &command_version,   &command_verifier,
+    &command_serve,       &command_check,       &command_explain,
+    &command_metadata,    &command_certs_dev,   &command_config_reference,
+    &command_pico_add,    &command_pico_list,   &command_pico_rotate,
+    &command_pico_revoke, &command_pico_rename, &command_pico_functions,
+    &command_help,        &command_version,     &command_verifier,
 };
 enum { ALL = sizeof all / sizeof *all };
 
@@ -46,23 +48,42 @@ static void list_commands(FILE *out)
                  "wrongly.\n");
 }
 
-// `sallyport certs` alone: the command whose first word it is.
-static const struct command *begins_with(const char *word)
+// `sallyport pico` alone: a word with which commands begin.
+static bool begins_with(const struct command *c, const char *word)
 {
-    for (size_t i = 0; i < ALL; i++) {
-        struct str name = str_c(all[i]->name);
-        size_t space = str_find(name, ' ');
-        if (space < name.n && str_eq_c(str_take(name, space), word)) return all[i];
-    }
-    return NULL;
+    struct str name = str_c(c->name);
+    size_t space = str_find(name, ' ');
+    return space < name.n && str_eq_c(str_take(name, space), word);
 }
 
-static int no_such_command(const char *who, const char *word)
+// How many such commands there are, and one of them.
+static size_t find_group(const char *word, const struct command **ret)
 {
-    const struct command *c = begins_with(word);
-    fprintf(stderr, "%s: there is no command %s; ", who, word);
-    if (c)
+    size_t n = 0;
+    for (size_t i = 0; i < ALL; i++)
+        if (begins_with(all[i], word)) n++, *ret = all[i];
+    return n;
+}
+
+static void list_group(FILE *out, const char *word)
+{
+    fprintf(out, "usage: sallyport %s COMMAND [OPTIONS]\n\n", word);
+    for (size_t i = 0; i < ALL; i++)
+        if (begins_with(all[i], word)) fprintf(out, "  %-18s%s\n", all[i]->name, all[i]->summary);
+    fprintf(out, "\n`sallyport %s COMMAND --help` says more.\n", word);
+}
+
+// Of `argv` no command is known.
+static int no_such_command(const char *who, int argc, char **argv)
+{
+    const struct command *c;
+    size_t n = find_group(argv[0], &c);
+    fprintf(stderr, "%s: there is no command %s%s%s; ", who, argv[0], n && argc > 1 ? " " : "",
+            n && argc > 1 ? argv[1] : "");
+    if (n == 1)
         fprintf(stderr, "did you mean `sallyport %s`?\n", c->name);
+    else if (n)
+        fprintf(stderr, "`sallyport %s --help` lists them\n", argv[0]);
     else
         fprintf(stderr, "`sallyport help` lists them\n");
     return EXIT_USAGE;
@@ -72,9 +93,12 @@ static int run_help(const struct command *self, int argc, char **argv)
 {
     (void)self;
     int words;
-    const struct command *c = argc ? find_command(argc, argv, &words) : NULL;
-    if (argc && !c) return no_such_command("sallyport help", argv[0]);
-    if (c)
+    const struct command *c = argc ? find_command(argc, argv, &words) : NULL, *one;
+    bool group = argc == 1 && !c && find_group(argv[0], &one) > 1;
+    if (argc && !c && !group) return no_such_command("sallyport help", argc, argv);
+    if (group)
+        list_group(stdout, argv[0]);
+    else if (c)
         print_usage(c);
     else
         list_commands(stdout);
@@ -106,7 +130,8 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return run_help(&command_help, 0, NULL);
     if (strcmp(argv[1], "--version") == 0) return run_version(&command_version, 0, NULL);
     const struct command *c = find_command(argc - 1, argv + 1, &words);
-    if (!c) return no_such_command("sallyport", argv[1]);
+    if (!c && argc > 2 && asks_for_help(1, argv + 2)) return run_help(&command_help, 1, argv + 1);
+    if (!c) return no_such_command("sallyport", argc - 1, argv + 1);
     argc -= 1 + words;
     argv += 1 + words;
     if (asks_for_help(argc, argv)) {
