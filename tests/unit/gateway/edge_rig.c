@@ -79,6 +79,7 @@ static int listen_on_loopback(uint16_t *ret_port)
 
 const char *edge_routes;
 void (*edge_prepare)(struct edge *e);
+void (*edge_share)(struct edge *e);
 
 static void write_routes(FILE *f, uint16_t backend_port, uint16_t dead_port)
 {
@@ -160,7 +161,8 @@ static void make_worker(struct edge *e)
     s->backends = backends_new(e->config, &err);
     s->resolver = s->backends ? resolver_start(e->config, &err) : NULL;
     if ((l->tls && !s->tls[0]) || !s->store || !s->resolver) fail_msg("%s", err.detail);
-    e->worker = calloc(1, sizeof *e->worker);
+    e->worker = calloc(EDGE_WORKERS, sizeof *e->worker);
+    if (edge_share) edge_share(e);
     if (!worker_init(e->worker, s, 0, &err)) fail_msg("%s", err.detail);
     e->running = worker_start(e->worker);
     assert_true(e->running);

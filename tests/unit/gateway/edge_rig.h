@@ -29,6 +29,9 @@ extern void (*edge_prepare)(struct edge *e);
 // Between the loading of the configuration and the worker's start: for what the YAML above does not say. With
 // listeners[0].tls taken away it is a plain listener.
 extern void (*edge_tune)(struct config *c);
+// Right before the worker is made: for what workers share. There is room for EDGE_WORKERS of them in a row.
+enum { EDGE_WORKERS = 3 };
+extern void (*edge_share)(struct edge *e);
 int edge_setup(void **state);
 int edge_teardown(void **state);
 int edge_test_begin(void **state); // cmocka's per-test setup: forgets the log so far

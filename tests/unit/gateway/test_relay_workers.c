@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Boards on some workers, callers on others: every call gets one answer, whatever happens meanwhile.
+#include "relay_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct board_peer boards[4];
+
+static void expect_answer(struct client *c, const char *status, const char *body)
+{
+    client_expect(c, "\r\n\r\n");
+    if (!strstr(c->in, status)) fail_msg("%s", c->in);
+    client_expect(c, body);
+    client_close(c);
+}
+
+static void test_a_call_finds_the_board_from_every_worker(void **state)
+{
+    (void)state;
+    char id[64], function[64];
+    board_connect(&boards[0], 1, 0, "flash");
+    for (size_t i = 0; i < EDGE_WORKERS; i++) {
+        struct client c;
+        relay_await(i, 0, "flash", true);
+        call_begin(&c, i, "board-0", "flash", "{\"args\": [21]}");
+        assert_true(board_next_call(&boards[0], id, function));
+        assert_string_equal(function, "flash");
+        assert_int_equal(strlen(id), 32);
+        board_answer(&boards[0], id, "{\"twice\": 42}");
+        expect_answer(&c, "200 OK", "{\"result\":{\"twice\":42}}");
+    }
+    board_hang_up(&boards[0]);
+    for (size_t i = 0; i < EDGE_WORKERS; i++) relay_await(i, 0, "flash", false);
+}
+
+static void test_a_later_login_supersedes_on_another_worker(void **state)
+{
+    (void)state;
+    struct client c;
+    char id[64], function[64];
+    board_connect(&boards[0], 0, 1, "hold");
+    relay_await(2, 1, "hold", true);
+    call_begin(&c, 2, "board-1", "hold", "{}");
+    assert_true(board_next_call(&boards[0], id, function));
+    board_connect(&boards[1], 1, 1, "hold"); // the old connection is left as it is
+    expect_answer(&c, "502 Bad Gateway", "\"type\":\"pico.lost\"");
+    assert_true(board_is_closed(&boards[0]));
+    edge_expect_log(relay_rig.e, "pico.closed", "uplink.superseded");
+    relay_await(2, 1, "hold", true);
+    call_begin(&c, 2, "board-1", "hold", "{}");
+    char second[64];
+    assert_true(board_next_call(&boards[1], second, function));
+    assert_string_not_equal(id, second);
+    board_answer(&boards[1], id, "\"late\""); // the firmware answers the old call on the new connection
+    board_answer(&boards[1], second, "\"right\"");
+    expect_answer(&c, "200 OK", "{\"result\":\"right\"}");
+    board_hang_up(&boards[0]);
+    board_hang_up(&boards[1]);
+    relay_await(2, 1, "hold", false);
+}
+
+static void test_a_removed_device_is_cut_off(void **state)
+{
+    (void)state;
+    struct client c;
+    char id[64], function[64];
+    board_connect(&boards[0], 2, 2, "hold");
+    relay_await(0, 2, "hold", true);
+    call_begin(&c, 0, "board-2", "hold", "{}");
+    assert_true(board_next_call(&boards[0], id, function));
+    relay_hub_devices(relay_rig.e->shared.relay, relay_table(1u << 2));
+    expect_answer(&c, "502 Bad Gateway", "\"type\":\"pico.lost\"");
+    assert_true(board_is_closed(&boards[0]));
+    board_hang_up(&boards[0]);
+    call_begin(&c, 0, "board-2", "hold", "{}");
+    expect_answer(&c, "404 Not Found", "\"type\":\"pico.unknown\"");
+    relay_hub_devices(relay_rig.e->shared.relay, relay_table(0));
+}
+
+static void test_the_board_hears_who_calls_until_they_sign_out(void **state)
+{
+    (void)state;
+    struct client c;
+    char id[64], function[64], ask[256];
+    board_connect(&boards[0], 1, 3, "who");
+    relay_await(0, 3, "who", true);
+    call_begin(&c, 0, "board-3", "who", "{}");
+    assert_true(board_next_call(&boards[0], id, function));
+    snprintf(ask, sizeof ask,
+             "{\"type\":\"CALL\",\"id\":\"pico-call-1-1\",\"call-stack-id\":\"%s\",\"command\":"
+             "\"anvil.private.users.get_current_user_email\",\"args\":[],\"kwargs\":{}}",
+             id);
+    board_send(&boards[0], ask);
+    const char *answer = board_next(&boards[0]);
+    assert_non_null(answer);
+    assert_non_null(strstr(answer, "\"response\":\"ann@example.com\""));
+    relay_log_out();
+    board_send(&boards[0], ask);
+    answer = board_next(&boards[0]);
+    assert_non_null(answer);
+    assert_non_null(strstr(answer, "\"response\":null"));
+    expect_answer(&c, "401 Unauthorized", "\"type\":\"session.unknown\"");
+    board_answer(&boards[0], id, "1"); // nobody waits for it
+    board_hang_up(&boards[0]);
+}
+
+#define T(f) cmocka_unit_test_setup(f, edge_test_begin)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(test_a_call_finds_the_board_from_every_worker), T(test_a_later_login_supersedes_on_another_worker),
+        T(test_a_removed_device_is_cut_off),
+        T(test_the_board_hears_who_calls_until_they_sign_out), // the last: it signs out
+    };
+    return cmocka_run_group_tests_name("relay: several workers", tests, relay_setup, relay_teardown);
+}
