@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "relay/json_text.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,14 +53,17 @@ void relay_json_add_string(struct sbuf *b, struct str text)
     add_char(b, '"');
 }
 
-// "1" would be an integer: a float keeps its point.
+// The fewest digits that mean the same: 15 when they do, without zeros at the end. "1" would be an integer,
+// so a float keeps its point.
 static void add_real(struct sbuf *b, double v)
 {
     char digits[40];
-    for (int precision = 1; precision <= 17; precision++) {
+    for (int precision = 15; precision <= 17; precision++) {
         snprintf(digits, sizeof digits - 2, "%.*g", precision, v);
         if (strtod(digits, NULL) == v) break;
     }
+    // 1e+02 is 100.0 to people.
+    if (strchr(digits, 'e') && fabs(v) >= 1 && fabs(v) < 1e16) snprintf(digits, sizeof digits, "%.1f", v);
     if (!strpbrk(digits, ".e")) strcat(digits, ".0");
     sbuf_add_c(b, digits);
 }

@@ -1,0 +1,701 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What boards send, their encoder's quirks included, and what is sent to them.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "relay/message.h"
+
+static struct arena *arena;
+
+static int arena_up(void **state)
+{
+    (void)state;
+    arena = arena_new(64u << 20);
+    return arena ? 0 : -1;
+}
+
+static int arena_down(void **state)
+{
+    (void)state;
+    arena_free(arena);
+    return 0;
+}
+
+#define assert_str(s, text) assert_text(s, text, __FILE__, __LINE__)
+
+// NULL: absent.
+static void assert_text(struct str s, const char *text, const char *file, int line)
+{
+    bool ok = text ? str_eq_c(s, text) && s.p : !s.p;
+    if (ok) return;
+    print_error("'%.*s' (%s) instead of '%s'\n", STR_FMT(s), s.p ? "there" : "absent",
+                text ? text : "absent");
+    _fail(file, line);
+}
+
+// A copy without a byte behind it, so that a sanitizer sees each byte read too many.
+static struct message parse(struct str text)
+{
+    struct message m = { .kind = MESSAGE_OTHER };
+    struct err err = { 0 };
+    char *copy = malloc(text.n ? text.n : 1);
+    memcpy(copy, text.p, text.n);
+    if (!message_parse(arena, (struct str){ copy, text.n }, &m, &err)) fail_msg("%s", err.detail);
+    free(copy);
+    assert_int_equal(err.code, m.kind == MESSAGE_BROKEN ? ERR_UPLINK_MESSAGE : ERR_NONE);
+    if (m.kind == MESSAGE_BROKEN) assert_true(strlen(err.detail) > 0);
+    return m;
+}
+
+static struct message parse_kind(const char *text, enum message_kind kind)
+{
+    struct message m = parse(str_c(text));
+    if (m.kind != kind) fail_msg("kind %d instead of %d: %s", m.kind, kind, text);
+    return m;
+}
+
+static void test_login(void **state)
+{
+    (void)state;
+    struct message m = parse_kind("{\"key\": \"k-1\", \"v\": 7, \"device\": \"PICO_W\"}", MESSAGE_LOGIN);
+    assert_str(m.key, "k-1");
+    assert_str(m.device, "PICO_W");
+    assert_true(m.version_ok && !m.version_old);
+    assert_str(m.id, NULL);
+    m = parse_kind("{\"key\":17,\"v\":7}", MESSAGE_LOGIN);
+    assert_str(m.key, NULL);
+    assert_str(m.device, NULL);
+    m = parse_kind("{\"key\":null}", MESSAGE_LOGIN);
+    assert_str(m.key, NULL);
+}
+
+static void test_versions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *v;
+        bool ok, old;
+    } versions[] = {
+        { "7", true, false },     { "8", true, false },
+        { "5", true, true },      { "6", true, true },
+        { "4", false, false },    { "\"7\"", false, false },
+        { "null", false, false }, { "true", false, false },
+        { "-7", false, false },   { "4.99", false, false },
+        { "6.5", true, true },    { "1e300", true, false },
+        { "[7]", false, false },  { "99999999999999999999", true, false },
+    };
+    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
+        char text[100];
+        snprintf(text, sizeof text, "{\"key\":\"k\",\"v\":%s}", versions[i].v);
+        struct message m = parse_kind(text, MESSAGE_LOGIN);
+        if (m.version_ok != versions[i].ok || m.version_old != versions[i].old) fail_msg("%s", text);
+    }
+    assert_false(parse_kind("{\"key\":\"k\"}", MESSAGE_LOGIN).version_ok);
+}
+
+static void test_register(void **state)
+{
+    (void)state;
+    assert_str(parse_kind("{\"type\": \"REGISTER\", \"name\": \"flash\"}", MESSAGE_REGISTER).name, "flash");
+    assert_str(parse_kind("{\"type\":\"REGISTER\",\"name\":\"\"}", MESSAGE_REGISTER).name, "");
+    assert_str(parse_kind("{\"type\":\"REGISTER\",\"name\":5}", MESSAGE_REGISTER).name, NULL);
+    assert_str(parse_kind("{\"type\":\"REGISTER\"}", MESSAGE_REGISTER).name, NULL);
+    // A name that ends for some readers at the NUL.
+    struct message m = parse_kind("{\"type\":\"REGISTER\",\"name\":\"a\\u0000b\"}", MESSAGE_REGISTER);
+    assert_int_equal(m.name.n, 3);
+    assert_memory_equal(m.name.p, "a\0b", 3);
+}
+
+static void test_calls_of_boards(void **state)
+{
+    (void)state;
+    struct message m =
+        parse_kind("{\"type\": \"CALL\", \"command\": \"anvil.private.echo\", \"args\": [\"keep-alive\"],"
+                   " \"kwargs\": {}, \"id\": \"pico-call-1795160105-72823\"}",
+                   MESSAGE_CALL);
+    assert_str(m.id, "pico-call-1795160105-72823");
+    assert_str(m.command, "anvil.private.echo");
+    assert_str(m.echo, "\"keep-alive\"");
+    assert_str(m.call_stack_id, NULL);
+    m = parse_kind("{\"id\":\"pico-call-1795160105.5-1\",\"call-stack-id\":\"C1\",\"type\":\"CALL\","
+                   "\"command\":\"anvil.private.users.get_current_user_email\",\"args\":[],"
+                   "\"kwargs\":{\"allow_remembered\":true}}",
+                   MESSAGE_CALL);
+    assert_str(m.call_stack_id, "C1");
+    assert_str(m.echo, "null");
+    m = parse_kind("{\"type\":\"CALL\",\"call-stack-id\":7,\"args\":{\"0\":1}}", MESSAGE_CALL);
+    assert_str(m.call_stack_id, NULL);
+    assert_str(m.command, NULL);
+    assert_str(m.id, NULL);
+    assert_str(m.echo, "null");
+    m = parse_kind("{\"type\":\"CALL\",\"id\":\"i\",\"args\":[{\"a\": [1, 2.5, \"\\u00e9\\n\\\"\"]}, 3]}",
+                   MESSAGE_CALL);
+    assert_str(m.echo, "{\"a\":[1,2.5,\"\xc3\xa9\\n\\\"\"]}");
+    // One that is not answered hangs on the board for ever.
+    m = parse_kind("{\"type\":\"CALL\",\"id\":\"i\",\"command\":\"f\",\"objects\":[{\"path\":[\"args\",0]}]}",
+                   MESSAGE_CALL);
+    assert_str(m.id, "i");
+}
+
+static void test_results(void **state)
+{
+    (void)state;
+    static const char *const values[][2] = {
+        { "42", "42" },
+        { "null", "null" },
+        { "false", "false" },
+        { "\"\"", "\"\"" },
+        { "[1, 2, [ ] ]", "[1,2,[]]" },
+        { "{ \"b\" : 1 ,\"a\": { } }", "{\"b\":1,\"a\":{}}" },
+        { "\"<script>&'\"", "\"<script>&'\"" },
+        { "\"\\u00e9 \\ud83d\\ude00 \\\\ \\/ \\b\"", "\"\xc3\xa9 \xf0\x9f\x98\x80 \\\\ / \\u0008\"" },
+        { "\"a\\u0000b\"", "\"a\\u0000b\"" },
+        { "0.1", "0.1" },
+        { "1.0", "1.0" },
+        { "-0.0", "-0.0" },
+        { "1.677722e+07", "16777220.0" },
+        { "3.4e38", "3.4e+38" },
+        { "1e300", "1e+300" },
+        { "123456789.123456789", "123456789.12345679" },
+        { "9223372036854775807", "9223372036854775807" },
+        { "-9223372036854775808", "-9223372036854775808" },
+        // Longer than 64 bits: what a browser makes of it.
+        { "18446744073709551616", "1.8446744073709552e+19" },
+    };
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "{\"id\": \"C1\", \"response\": %s}", values[i][0]);
+        struct message m = parse_kind(text, MESSAGE_RESULT);
+        assert_str(m.id, "C1");
+        assert_str(m.response, values[i][1]);
+    }
+    // As another uplink library writes it.
+    struct message m =
+        parse_kind("{\"response\":1,\"id\":\"C1\",\"objects\":[],\"sessionData\":{},\"cacheUpdates\":{}}",
+                   MESSAGE_RESULT);
+    assert_str(m.response, "1");
+}
+
+static void test_errors(void **state)
+{
+    (void)state;
+    struct message m =
+        parse_kind("{\"id\": \"C1\", \"error\": {\"message\": \"divide by zero\"}}", MESSAGE_ERROR);
+    assert_str(m.id, "C1");
+    assert_str(m.error_message, "divide by zero");
+    assert_str(m.error_type, NULL);
+    m = parse_kind("{\"id\":\"C1\",\"error\":{\"type\":\"builtins.KeyError\",\"message\":\"'x'\",\"trace\":[["
+                   "\"f\",1]]}}",
+                   MESSAGE_ERROR);
+    assert_str(m.error_type, "builtins.KeyError");
+    assert_str(m.error_message, "'x'");
+    assert_str(parse_kind("{\"id\":\"C1\",\"error\":\"text\"}", MESSAGE_ERROR).error_message, "text");
+    assert_str(parse_kind("{\"id\":\"C1\",\"error\":{}}", MESSAGE_ERROR).error_message, NULL);
+    assert_str(parse_kind("{\"id\":\"C1\",\"error\":{\"message\":5}}", MESSAGE_ERROR).error_message, NULL);
+    assert_str(parse_kind("{\"id\":\"C1\",\"error\":null}", MESSAGE_ERROR).error_message, NULL);
+}
+
+static struct message long_error(size_t before, const char *member)
+{
+    char text[3 * LIMIT_PICO_ERROR_BYTES] = { 0 };
+    size_t n = (size_t)snprintf(text, sizeof text, "{\"id\":\"C1\",\"error\":{\"%s\":\"", member);
+    memset(text + n, 'x', before);
+    strcat(text, "\xf0\x9f\x98\x80yyyy\"}}");
+    return parse_kind(text, MESSAGE_ERROR);
+}
+
+static void test_long_errors(void **state)
+{
+    (void)state;
+    assert_int_equal(long_error(LIMIT_PICO_ERROR_BYTES - 8, "message").error_message.n,
+                     LIMIT_PICO_ERROR_BYTES);
+    assert_int_equal(long_error(LIMIT_PICO_ERROR_BYTES - 4, "message").error_message.n,
+                     LIMIT_PICO_ERROR_BYTES);
+    for (size_t cut = 1; cut < 4; cut++) {
+        size_t before = LIMIT_PICO_ERROR_BYTES - cut;
+        assert_int_equal(long_error(before, "message").error_message.n, before);
+        assert_int_equal(long_error(before, "type").error_type.n, before);
+    }
+    assert_int_equal(long_error(LIMIT_PICO_ERROR_BYTES, "type").error_type.n, LIMIT_PICO_ERROR_BYTES);
+}
+
+static void test_others(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "{}",
+        "{\"type\":\"LAUNCH_BACKGROUND\",\"id\":\"x\"}",
+        "{\"type\":\"CHUNK_HEADER\",\"requestId\":\"r\"}",
+        "{\"type\":[\"CALL\"]}",
+        "{\"type\":\"call\"}",
+        "{\"type\":\"CALL\\u0000\"}",
+        "{\"output\":\"hello\",\"id\":\"x\"}",
+        "{\"response\":1}", // nobody's
+        "{\"response\":1,\"id\":null}",
+        "{\"error\":\"no id\"}",
+        " \r\n{\"id\":\"C1\"}\t",
+        "{\"objects\":null}",
+        "{\"objects\":{}}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) parse_kind(texts[i], MESSAGE_OTHER);
+}
+
+#define ID120                                                                                                \
+    "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"   \
+    "01234567890123456789"
+
+// What no JSON reader takes, and the id that its beginning gives.
+static const struct {
+    struct str text;
+    const char *id;
+} broken[] = {
+    // The encoder of MicroPython prints what it cannot encode.
+    { STR_INIT("{\"id\": \"C1\", \"response\": nan}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": inf}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": -inf}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": NaN}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": <object>}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": <generator object 'f' at 2000b4c0>}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": {1}}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": range(0, 3)}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": bytearray(b'hi')}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": \"\xff\xfe\"}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": \"\xed\xa0\xbd\xed\xb8\x80\"}"), "C1" }, // surrogates
+    { STR_INIT("{\"id\": \"C1\", \"response\": \"\xc0\x80\"}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": \"\\ud83d\"}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": 1e400}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": 01}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": {\"a\": 1, \"a\": 2}}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": {\"a\": 1, \"\\u0061\": 2}}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": \"line\nbreak\"}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": \"nul\0\"}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"error\": {\"message\": \"\xff\"}}"), "C1" },
+    // Lost bytes.
+    { STR_INIT("{\"id\": \"C1\", \"respon"), "C1" },
+    { STR_INIT("{\"id\": \"C1\","), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": 1}}"), "C1" },
+    { STR_INIT("{\"id\": \"C1\", \"response\": 1}\0"), "C1" },
+    { STR_INIT("{\"id\":\"C1\",nan"), "C1" },
+    { STR_INIT(" {\t\"id\"\r\n:\"C1\" ,"), "C1" },
+    { STR_INIT("{\"id\":\"" ID120 "12345678\",nan"), ID120 "12345678" },
+    // No id that could be believed.
+    { STR_INIT("{\"id\": \"C1"), NULL },
+    { STR_INIT("{\"id\": \"C1\""), NULL },
+    { STR_INIT("{\"id\": \"C1\"}}"), NULL },
+    { STR_INIT("{\"id\": \"C1\" nan"), NULL },
+    { STR_INIT("{\"id\": C1, \"response\": nan}"), NULL },
+    { STR_INIT("{\"id\": \"\", \"response\": nan}"), NULL },
+    { STR_INIT("{\"id\": \"C\\u0031\", \"response\": nan}"), NULL },
+    { STR_INIT("{\"id\": \"C\\\",\", \"response\": nan}"), NULL },
+    { STR_INIT("{\"id\": \"C\xc3\xa9\", \"response\": nan}"), NULL },
+    { STR_INIT("{\"id\": \"C\x01\", \"response\": nan}"), NULL },
+    { STR_INIT("{\"id\": \"C 1\", \"response\": nan}"), NULL },
+    { STR_INIT("{\"id\":\"" ID120 "123456789\",nan"), NULL },
+    // Not at the beginning: a string in the answer to one call could hold the id of another.
+    { STR_INIT("{\"response\": \"{\\\"id\\\": \\\"C2\\\",\", \"id\": \"C1\", nan"), NULL },
+    { STR_INIT("nan{\"id\": \"C1\", \"response\": 1}"), NULL },
+    { STR_INIT("\0{\"id\": \"C1\", \"response\": nan}"), NULL },
+    { STR_INIT("[{\"id\": \"C1\", \"response\": nan}]"), NULL },
+    { STR_INIT("{\"ID\": \"C1\", \"response\": nan}"), NULL },
+    { STR_INIT("{\"id2\": \"C1\", \"response\": nan}"), NULL },
+    { STR_INIT("\xef\xbb\xbf{\"id\": \"C1\", \"response\": nan}"), NULL },
+    { STR_INIT(""), NULL },
+    { STR_INIT("{"), NULL },
+    { STR_INIT("null"), NULL },
+    { STR_INIT("\"id\""), NULL },
+    { STR_INIT("[]"), NULL },
+    { STR_INIT("[\"id\",\"C1\",1]"), NULL },
+    { STR_INIT("\x88\x80\x01\x02"), NULL },
+};
+
+static void test_broken(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        struct message m = parse(broken[i].text);
+        if (m.kind != MESSAGE_BROKEN) fail_msg("kind %d: %.*s", m.kind, STR_FMT(broken[i].text));
+        assert_str(m.id, broken[i].id);
+        assert_str(m.response, NULL);
+    }
+}
+
+// JSON, and an id, and yet nothing to believe.
+static void test_refused(void **state)
+{
+    (void)state;
+    static const char *const texts[][2] = {
+        { "{\"id\":\"C1\",\"response\":1,\"error\":{\"message\":\"\"}}", "C1" },
+        { "{\"id\":\"C1\",\"response\":null,\"error\":null}", "C1" },
+        { "{\"id\":\"C1\",\"response\":1,\"type\":\"CALL\"}", "C1" },
+        { "{\"id\":\"C1\",\"error\":{},\"type\":\"REGISTER\",\"name\":\"f\"}", "C1" },
+        { "{\"id\":\"C1\",\"response\":1,\"key\":\"k\"}", "C1" },
+        { "{\"key\":\"k\",\"type\":\"REGISTER\",\"name\":\"f\"}", NULL },
+        { "{\"id\":\"C1\",\"response\":null,\"objects\":[{\"path\":[\"response\"],\"type\":[\"Date\"]}]}",
+          "C1" },
+        { "{\"id\":\"C1\",\"response\":null,\"objects\":{\"a\":1}}", "C1" },
+        { "{\"id\":\"C1\",\"response\":null,\"objects\":1}", "C1" },
+        { "{\"id\":\"C1\",\"response\":null,\"objects\":\"\"}", "C1" },
+        { "{\"id\":\"C1\",\"error\":{\"message\":\"m\"},\"objects\":[1]}", "C1" },
+        { "{\"type\":\"REGISTER\",\"name\":\"f\",\"objects\":[{\"type\":[\"LiveObject\"]}]}", NULL },
+        { "{\"id\":5,\"response\":1}", NULL },
+        { "{\"id\":\"\",\"response\":1}", NULL },
+        { "{\"id\":[\"C1\"],\"type\":\"CALL\"}", NULL },
+        { "{\"id\":\"" ID120 "123456789\",\"type\":\"CALL\"}", NULL },
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct message m = parse_kind(texts[i][0], MESSAGE_BROKEN);
+        assert_str(m.id, texts[i][1]);
+        assert_str(m.response, NULL);
+        assert_str(m.key, NULL);
+    }
+    assert_str(parse_kind("{\"id\":\"" ID120 "12345678\",\"type\":\"CALL\"}", MESSAGE_CALL).id,
+               ID120 "12345678");
+    // Two ids: neither is believed any more than the other, and the call of the first one is over.
+    assert_str(parse_kind("{\"id\":\"C1\",\"id\":\"C2\",\"response\":1}", MESSAGE_BROKEN).id, "C1");
+}
+
+// `depth` brackets of one kind around nothing.
+static size_t put_nested(char *p, size_t depth, bool objects)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < depth; i++) {
+        const char *open = objects ? i + 1 < depth ? "{\"a\":" : "{" : "[";
+        memcpy(p + n, open, strlen(open));
+        n += strlen(open);
+    }
+    memset(p + n, objects ? '}' : ']', depth);
+    return n + depth;
+}
+
+static struct message nested(size_t depth, bool objects)
+{
+    static char text[400000];
+    size_t n = (size_t)sprintf(
+        text, "{\"id\":\"C1\",\"x\":\"[[[[\\\"[[[[{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{\",\"response\":");
+    n += put_nested(text + n, depth, objects);
+    text[n++] = '}';
+    return parse((struct str){ text, n });
+}
+
+static void test_depth(void **state)
+{
+    (void)state;
+    for (int objects = 0; objects < 2; objects++) {
+        assert_int_equal(nested(LIMIT_PICO_DEPTH - 1, objects).kind, MESSAGE_RESULT);
+        assert_int_equal(nested(LIMIT_PICO_DEPTH, objects).kind, MESSAGE_BROKEN);
+        assert_str(nested(LIMIT_PICO_DEPTH, objects).id, "C1");
+        assert_int_equal(nested(50000, objects).kind, MESSAGE_BROKEN);
+    }
+    // Side by side is not deep.
+    char text[1000] = "{\"id\":\"C1\",\"response\":[";
+    for (int i = 0; i < 200; i++) strcat(text, "[],");
+    strcat(text, "0]}");
+    assert_int_equal(parse(str_c(text)).kind, MESSAGE_RESULT);
+}
+
+// The whole 64 KiB of a message, with what grows most when it is written anew.
+static void test_largest(void **state)
+{
+    (void)state;
+    static char text[LIMIT_PICO_MESSAGE_BYTES];
+    size_t n = (size_t)sprintf(text, "{\"id\":\"C1\",\"response\":\"");
+    while (n < sizeof text - 4) n += (size_t)sprintf(text + n, "\\b");
+    n += (size_t)sprintf(text + n, "\"}");
+    struct message m = parse((struct str){ text, n });
+    assert_int_equal(m.kind, MESSAGE_RESULT);
+    assert_true(m.response.n > 2 * sizeof text);
+}
+
+static void test_texts(void **state)
+{
+    (void)state;
+    assert_str(message_login_failed(arena, "Incorrect uplink key"), "{\"error\":\"Incorrect uplink key\"}");
+    assert_str(
+        message_call(arena, STR("C1"), STR("pico_fn"), STR("[21,\"\xf0\x9f\x98\x80\"]"), STR("{\"a\":1}")),
+        "{\"type\":\"CALL\",\"id\":\"C1\",\"call-stack-id\":\"C1\",\"command\":\"pico_fn\","
+        "\"args\":[21,\"\xf0\x9f\x98\x80\"],\"kwargs\":{\"a\":1}}");
+    assert_str(message_call(arena, STR("C1"), STR("a\",\"output\":\"\\\xc3\xa9"), STR("[]"), STR("{}")),
+               "{\"type\":\"CALL\",\"id\":\"C1\",\"call-stack-id\":\"C1\","
+               "\"command\":\"a\\\",\\\"output\\\":\\\"\\\\\xc3\xa9\",\"args\":[],\"kwargs\":{}}");
+    assert_str(message_response(arena, STR("p\"1"), STR("null")), "{\"id\":\"p\\\"1\",\"response\":null}");
+    assert_str(message_error(arena, STR("p"), "no \"such\"\n"),
+               "{\"id\":\"p\",\"error\":{\"message\":\"no \\\"such\\\"\\n\"}}");
+    assert_str(message_string(arena, STR("alice@example.org")), "\"alice@example.org\"");
+    assert_str(message_string(arena, STR("\"\\\n\r\t\x01\x1f/<\x7f\xc3\xa9")),
+               "\"\\\"\\\\\\n\\r\\t\\u0001\\u001f/<\x7f\xc3\xa9\"");
+    assert_str(message_string(arena, STR("a\0b")), "\"a\\u0000b\"");
+    assert_str(message_string(arena, STR("a\xff")), "\"a\\ufffd\"");
+    assert_str(message_string(arena, STR("")), "\"\"");
+}
+
+// The board tests for "OK" and asks for the id of the app; anything else in its place and it tries for ever.
+static void test_login_ok(void **state)
+{
+    (void)state;
+    struct str text = message_login_ok(arena);
+    assert_true(str_starts(text, STR("{\"auth\":\"OK\",")));
+    assert_true(str_search(text, STR("\"app-info\":{\"id\":")) < text.n);
+    assert_int_equal(parse(text).kind, MESSAGE_OTHER);
+}
+
+static void takes(const char *body, const char *args, const char *kwargs)
+{
+    struct str got_args = STR_NONE, got_kwargs = STR_NONE;
+    struct err err = { 0 };
+    if (!message_arguments(arena, str_c(body), 1000, &got_args, &got_kwargs, &err))
+        fail_msg("%s: %s", body, err.detail);
+    assert_str(got_args, args);
+    assert_str(got_kwargs, kwargs);
+}
+
+static void test_arguments(void **state)
+{
+    (void)state;
+    takes("{}", "[]", "{}");
+    takes("{\"args\":[]}", "[]", "{}");
+    takes("{\"kwargs\":{}}", "[]", "{}");
+    takes(" {\"kwargs\" : { \"a\" : 1 } ,\n\"args\":[ 1 , [ ] ] } ", "[1,[]]", "{\"a\":1}");
+    takes("{\"args\":[true,false,null,\"\"]}", "[true,false,null,\"\"]", "{}");
+    // Escaped, a board takes it for two characters.
+    takes("{\"args\":[\"\\ud83d\\ude00\\u00e9\\u007f\"],\"kwargs\":{\"\\u00e9\":\"\\u0001\"}}",
+          "[\"\xf0\x9f\x98\x80\xc3\xa9\x7f\"]", "{\"\xc3\xa9\":\"\\u0001\"}");
+    takes("{\"args\":[9223372036854775807,-9223372036854775808,0]}",
+          "[9223372036854775807,-9223372036854775808,0]", "{}");
+    // A float stays one, in as many digits as it has.
+    takes("{\"args\":[1.0,-0.0,0.1,1e2,1.5e-7,100000.0,0.30000000000000004]}",
+          "[1.0,-0.0,0.1,100.0,1.5e-07,100000.0,0.30000000000000004]", "{}");
+    takes("{\"args\":[3.4e38,-3.4e38,1e-300]}", "[3.4e+38,-3.4e+38,1e-300]", "{}");
+    takes("{\"args\":[\"{[\\\"\"]}", "[\"{[\\\"\"]", "{}");
+    // These names mean something elsewhere in a message.
+    takes("{\"kwargs\":{\"response\":1,\"error\":2,\"id\":3}}", "[]",
+          "{\"response\":1,\"error\":2,\"id\":3}");
+}
+
+static const struct {
+    struct str body;
+    const char *words;
+} bad_arguments[] = {
+    { STR_INIT(""), "strict JSON" },
+    { STR_INIT("null"), "strict JSON" },
+    { STR_INIT("[]"), "not an object" },
+    { STR_INIT("[1]"), "not an object" },
+    { STR_INIT("{\"args\":[1],}"), "strict JSON" },
+    { STR_INIT("{'args':[1]}"), "strict JSON" },
+    { STR_INIT("{\"args\":[1]} x"), "strict JSON" },
+    { STR_INIT("{\"args\":[1]}\0"), "strict JSON" },
+    { STR_INIT("\xef\xbb\xbf{\"args\":[1]}"), "strict JSON" },
+    { STR_INIT("{\"args\":[nan]}"), "strict JSON" },
+    { STR_INIT("{\"args\":[NaN]}"), "strict JSON" },
+    { STR_INIT("{\"args\":[-Infinity]}"), "strict JSON" },
+    { STR_INIT("{\"args\":[01]}"), "strict JSON" },
+    { STR_INIT("{\"args\":[1],\"args\":[2]}"), "strict JSON" },
+    { STR_INIT("{\"args\":[1],\"\\u0061rgs\":[2]}"), "strict JSON" },
+    { STR_INIT("{\"kwargs\":{\"a\":1,\"a\":2}}"), "strict JSON" },
+    { STR_INIT("{\"args\":[\"\\ud83d\"]}"), "strict JSON" },
+    { STR_INIT("{\"args\":[\"\\ude00\"]}"), "strict JSON" },
+    { STR_INIT("{\"args\":[\"\\ud83dx\"]}"), "strict JSON" },
+    { STR_INIT("{\"kwargs\":{\"\\ud83d\":1}}"), "strict JSON" },
+    { STR_INIT("{\"args\":[\"\xed\xa0\xbd\"]}"), "strict JSON" },
+    { STR_INIT("{\"args\":[\"\xff\"]}"), "strict JSON" },
+    { STR_INIT("{\"args\":[\"\\u0000\"]}"), "strict JSON" },
+    { STR_INIT("{\"kwargs\":{\"\\u0000\":1}}"), "strict JSON" },
+    { STR_INIT("{\"args\":{}}"), "\"args\" is not an array" },
+    { STR_INIT("{\"args\":null}"), "\"args\" is not an array" },
+    { STR_INIT("{\"args\":\"[]\"}"), "\"args\" is not an array" },
+    { STR_INIT("{\"kwargs\":[]}"), "\"kwargs\" is not an object" },
+    { STR_INIT("{\"kwargs\":null}"), "\"kwargs\" is not an object" },
+    { STR_INIT("{\"args\":[],\"kwargs\":{},\"objects\":[]}"), "a member other" },
+    { STR_INIT("{\"Args\":[1]}"), "a member other" },
+    { STR_INIT("{\"\":[1]}"), "a member other" },
+    { STR_INIT("{\"args\":[3.41e38]}"), "infinite" },
+    { STR_INIT("{\"args\":[-3.41e38]}"), "infinite" },
+    { STR_INIT("{\"args\":[1,[{\"a\":[1e300]}]]}"), "infinite" },
+    { STR_INIT("{\"kwargs\":{\"a\":{\"b\":1e39}}}"), "infinite" },
+    { STR_INIT("{\"args\":[1e400]}"), "does not fit" },
+    { STR_INIT("{\"args\":[9223372036854775808]}"), "does not fit" },
+    { STR_INIT("{\"kwargs\":{\"a\":-9223372036854775809}}"), "does not fit" },
+};
+
+static void refuses(struct str body, size_t max, enum err_code code, const char *words)
+{
+    struct str args = STR("before"), kwargs = STR("before");
+    struct err err = { 0 };
+    if (message_arguments(arena, body, max, &args, &kwargs, &err)) fail_msg("taken: %.*s", STR_FMT(body));
+    if (err.code != code || !strstr(err.detail, words))
+        fail_msg("%.*s: %s '%s'", STR_FMT(body), err_name(err.code), err.detail);
+    assert_str(args, "before");
+    assert_str(kwargs, "before");
+}
+
+static void test_bad_arguments(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof bad_arguments / sizeof *bad_arguments; i++)
+        refuses(bad_arguments[i].body, 1000, ERR_PICO_ARGUMENTS, bad_arguments[i].words);
+}
+
+static void test_deep_arguments(void **state)
+{
+    (void)state;
+    static char body[200000] = "{\"args\":";
+    struct str args, kwargs;
+    struct err err = { 0 };
+    size_t n = 8 + put_nested(body + 8, LIMIT_PICO_DEPTH - 1, false);
+    body[n++] = '}';
+    assert_true(message_arguments(arena, (struct str){ body, n }, 1000, &args, &kwargs, &err));
+    n = 8 + put_nested(body + 8, LIMIT_PICO_DEPTH, false);
+    body[n++] = '}';
+    refuses((struct str){ body, n }, 1000, ERR_PICO_ARGUMENTS, "deeper");
+    n = 8 + put_nested(body + 8, 90000, false);
+    refuses((struct str){ body, n }, 1000000, ERR_PICO_ARGUMENTS, "deeper");
+}
+
+// The limit is of what goes to the board, not of what the browser wrote.
+static void test_large_arguments(void **state)
+{
+    (void)state;
+    struct str body =
+        STR("{ \"args\": [ \"\\u0061\\u0062\" ], \"kwargs\": { \"k\": 1 } }"); // ["ab"] and {"k":1}
+    struct str args, kwargs;
+    struct err err = { 0 };
+    assert_true(message_arguments(arena, body, 13, &args, &kwargs, &err));
+    assert_str(args, "[\"ab\"]");
+    assert_str(kwargs, "{\"k\":1}");
+    for (size_t max = 0; max < 13; max++) refuses(body, max, ERR_PICO_ARGUMENTS_LARGE, "more than");
+    assert_true(message_arguments(arena, STR("{}"), 4, &args, &kwargs, &err));
+    refuses(STR("{}"), 3, ERR_PICO_ARGUMENTS_LARGE, "more than");
+}
+
+static const struct str memory_texts[] = {
+    STR_INIT("{\"id\":\"C1\",\"response\":{\"some longer member\":[1,2.5,\"a string that is long enough to "
+             "need memory\"]}}"),
+    STR_INIT("{\"id\":\"C1\",\"response\":18446744073709551616}"),
+    STR_INIT("{\"id\":\"C1\",\"response\":nan}"),
+    STR_INIT("{\"type\":\"CALL\",\"id\":\"C1\",\"command\":\"f\",\"args\":[\"x\"]}"),
+    STR_INIT("{\"key\":\"k\",\"v\":7}"),
+};
+
+static void check_memory(const struct message *whole, bool ok, const struct message *m, const struct err *err)
+{
+    if (mem_failed()) {
+        assert_false(ok);
+        assert_int_equal(err->code, ERR_NO_MEMORY);
+        assert_int_equal(m->kind, MESSAGE_OTHER);
+        return;
+    }
+    assert_true(ok);
+    assert_int_equal(m->kind, whole->kind);
+    assert_true(str_eq(m->id, whole->id) && str_eq(m->response, whole->response) &&
+                str_eq(m->echo, whole->echo));
+}
+
+// A name that loses letters would be another name.
+static void test_parse_out_of_memory(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof memory_texts / sizeof *memory_texts; i++) {
+        struct message whole = parse(memory_texts[i]);
+        bool failed = true;
+        for (long n = 1; failed; n++) {
+            struct arena *a = arena_new_small(1 << 20, 16);
+            struct message m = { .kind = MESSAGE_OTHER };
+            struct err err = { 0 };
+            mem_fail_at(n);
+            bool ok = message_parse(a, memory_texts[i], &m, &err);
+            check_memory(&whole, ok, &m, &err);
+            failed = mem_failed();
+            mem_fail_at(0);
+            arena_free(a);
+        }
+    }
+}
+
+static void test_arguments_out_of_memory(void **state)
+{
+    (void)state;
+    struct str body =
+        STR("{\"args\":[1,\"a string that is long enough to need memory\",[2.5]],\"kwargs\":{\"name\":{}}}");
+    bool failed = true;
+    for (long n = 1; failed; n++) {
+        struct arena *a = arena_new_small(1 << 20, 16);
+        struct str args = STR_NONE, kwargs = STR_NONE;
+        struct err err = { 0 };
+        mem_fail_at(n);
+        bool ok = message_arguments(a, body, 1000, &args, &kwargs, &err);
+        failed = mem_failed();
+        mem_fail_at(0);
+        assert_int_equal(ok, !failed);
+        assert_int_equal(err.code, failed ? ERR_NO_MEMORY : ERR_NONE);
+        assert_str(args, ok ? "[1,\"a string that is long enough to need memory\",[2.5]]" : NULL);
+        assert_str(kwargs, ok ? "{\"name\":{}}" : NULL);
+        arena_free(a);
+    }
+}
+
+static struct str write_one(struct arena *a, int which)
+{
+    switch (which) {
+    case 0: return message_login_ok(a);
+    case 1: return message_login_failed(a, "a text that is long enough to need memory");
+    case 2: return message_call(a, STR("C1"), STR("f"), STR("[\"\\n\"]"), STR("{}"));
+    case 3: return message_response(a, STR("C1"), STR("null"));
+    case 4: return message_error(a, STR("C1"), "text");
+    case 5: return message_string(a, STR("text\x01\n"));
+    default: return message_string(a, STR("text\xff"));
+    }
+}
+
+static void test_write_out_of_memory(void **state)
+{
+    (void)state;
+    for (int which = 0; which <= 6; which++) {
+        struct str whole = write_one(arena, which);
+        bool failed = true;
+        for (long n = 1; failed; n++) {
+            struct arena *a = arena_new_small(1 << 20, 16);
+            mem_fail_at(n);
+            struct str text = write_one(a, which);
+            failed = mem_failed();
+            mem_fail_at(0);
+            assert_true(failed ? !text.p : str_eq(text, whole));
+            arena_free(a);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_login),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_register),
+        cmocka_unit_test(test_calls_of_boards),
+        cmocka_unit_test(test_results),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_long_errors),
+        cmocka_unit_test(test_others),
+        cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_largest),
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_login_ok),
+        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_bad_arguments),
+        cmocka_unit_test(test_deep_arguments),
+        cmocka_unit_test(test_large_arguments),
+        cmocka_unit_test(test_parse_out_of_memory),
+        cmocka_unit_test(test_arguments_out_of_memory),
+        cmocka_unit_test(test_write_out_of_memory),
+    };
+    return cmocka_run_group_tests(tests, arena_up, arena_down);
+}
