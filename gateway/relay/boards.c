@@ -8,11 +8,7 @@
 #include "gateway/journey/answer.h"
 #include "gateway/pages/pages.h"
 
-enum {
-    NAME_COST = 32, // what a name takes in the list beside its bytes
-    // All memory of one list: every byte of its names may become six, in a buffer that grows by doubling.
-    LIST_ARENA = 20 * LIMIT_PICO_LIST_BYTES,
-};
+enum { NAME_COST = 32 }; // what a name takes in the list beside its bytes
 
 // --- the list
 
@@ -91,7 +87,7 @@ static void add_board(struct sbuf *b, struct arena *a, const struct offered_boar
 struct str boards_json(struct arena *a, const struct offered_boards *o)
 {
     struct sbuf b;
-    sbuf_init(&b, a, (size_t)LIST_ARENA);
+    sbuf_init(&b, a, (size_t)BOARDS_ARENA);
     sbuf_add_c(&b, "{\"boards\":[");
     for (size_t i = 0; i < o->n; i++) {
         if (i) sbuf_add_c(&b, ",");
@@ -131,7 +127,7 @@ static void release(void *arena)
 
 void boards_serve(struct exchange *x, const struct route *route)
 {
-    struct arena *a = arena_new(LIST_ARENA);
+    struct arena *a = arena_new(BOARDS_ARENA);
     if (!a || !arena_defer(x->arena, release, a)) {
         answer_failure(x, ERR_NO_MEMORY, "composing the list of boards");
         return;

@@ -5,9 +5,9 @@
 // What a slow reader has not taken yet is one state; the next one is composed when that is gone.
 #include "gateway/relay/hub.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "gateway/journey/answer.h"
 #include "gateway/journey/visitor.h"
 
@@ -15,7 +15,6 @@ enum {
     LOOK_MS = 100,         // between two looks, and from a change to the first
     LOOK_DECISIONS = 4096, // of policy in one look: about a millisecond
     PING_MS = 20 * 1000,   // a connection that nobody says anything on is cut by what is in between
-    EVENT_ARENA = 20 * LIMIT_PICO_LIST_BYTES,
 };
 
 struct event_stream {
@@ -68,7 +67,7 @@ static void send_rest(struct event_stream *s)
     struct str left = { s->rest + s->rest_sent, s->rest_n - s->rest_sent };
     s->rest_sent += s->x->engine->write(s->x, left);
     if (s->rest_sent < s->rest_n) return;
-    free(s->rest);
+    mem_free(s->rest);
     s->rest = NULL;
 }
 
@@ -78,7 +77,7 @@ static bool put(struct event_stream *s, struct str text)
     size_t taken = s->x->engine->write(s->x, text);
     struct str left = str_skip(text, taken);
     if (left.n) {
-        s->rest = malloc(left.n);
+        s->rest = mem_alloc(left.n);
         if (!s->rest) return false;
         memcpy(s->rest, left.p, left.n);
         s->rest_n = left.n;
@@ -104,7 +103,7 @@ static bool tell(struct event_stream *s, size_t *decisions)
 {
     uint8_t hash[SHA256_BYTES];
     struct offered_boards o = { 0 };
-    struct arena *a = arena_new(EVENT_ARENA);
+    struct arena *a = arena_new(BOARDS_ARENA);
     if (!a) return false;
     boards_offered(s->x, s->route, a, &o);
     struct str json = boards_json(a, &o);
@@ -146,7 +145,7 @@ static void look_at_some(struct timer *t)
     struct loop *l = &all->first->x->worker->loop;
     size_t decisions = 0;
     struct event_stream *s = all->first, *next;
-    for (size_t n = all->n; n-- > 0 && decisions < LOOK_DECISIONS; s = next) {
+    for (size_t n = all->n; s && n-- > 0 && decisions < LOOK_DECISIONS; s = next) {
         next = s->next;
         if (wants_look(s)) look(s, &decisions);
     }
@@ -185,7 +184,7 @@ static void gone(struct exchange *x)
     struct events *all = s->all;
     unlink_stream(all, s);
     timer_clear(&x->worker->loop, &s->ping);
-    free(s->rest);
+    mem_free(s->rest);
     s->rest = NULL;
     if (all->first) return;
     relay_unwatch(x->worker->relay, &all->watch);

@@ -73,6 +73,11 @@ struct offered_board {
     struct offered_function *functions;
     size_t nfunctions;
 };
+enum {
+    // All memory for one list in whatever form: every byte of its names may become six, in a buffer that
+    // grows by doubling.
+    BOARDS_ARENA = 40 * LIMIT_PICO_LIST_BYTES,
+};
 struct offered_boards {
     struct offered_board *v;
     size_t n;

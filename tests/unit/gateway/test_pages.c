@@ -87,7 +87,15 @@ static struct str error_page_of(struct arena *a, struct str s, struct str href)
     return page_error(a, &c, &e);
 }
 
-enum { PAGES = 5 };
+static struct str boards_of(struct arena *a, struct str s)
+{
+    struct page_common c = common_of(s);
+    struct str functions[] = { s, STR("flash") };
+    struct page_board v[] = { { s, true, { functions, 2 } }, { s, false, { functions, 1 } } };
+    return page_boards(a, &c, v, 2, true);
+}
+
+enum { BOARDS = 5, PAGES = 6 };
 
 static struct str page_of(struct arena *a, int which, struct str s)
 {
@@ -98,6 +106,7 @@ static struct str page_of(struct arena *a, int which, struct str s)
     case 1: return whoami_of(a, s);
     case 2: return page_confirm_logout(a, &c, href);
     case 3: return page_signed_out(a, &c, href);
+    case BOARDS: return boards_of(a, s);
     default: return error_page_of(a, s, href);
     }
 }
@@ -106,11 +115,11 @@ static void test_every_value_is_escaped(void **state)
 {
     (void)state;
     // Values that each page shows: four of the frame (site name twice), and its own.
-    static const size_t shown[PAGES] = { 4 + 1 + 3, 4 + 1 + 3 + 1, 4 + 2, 4 + 1, 4 + 1 + 7 };
+    static const size_t shown[PAGES] = { 4 + 1 + 3, 4 + 1 + 3 + 1, 4 + 2, 4 + 1, 4 + 1 + 7, 4 + 1 + 4 };
     for (int i = 0; i < PAGES; i++) {
         struct str html = page_of(arena, i, evil);
         assert_non_null(html.p);
-        assert_false(has(html, "<script"));
+        assert_false(has(html, "<script>"));
         assert_false(has(html, "-->"));
         assert_false(has(html, EVIL));
         if (occurrences(html, escaped) != shown[i])
@@ -191,14 +200,14 @@ static void test_pages_keep_the_content_policy(void **state)
                                           "rel=\"stylesheet\" href=\"/.sallyport/assets/style." };
     for (int p = 0; p < PAGES; p++) {
         struct str html = page_of(arena, p, STR("a"));
-        for (size_t i = 0; i < sizeof never / sizeof *never; i++)
+        for (size_t i = p == BOARDS; i < sizeof never / sizeof *never; i++)
             if (has(html, never[i])) fail_msg("page %d has %s", p, never[i]);
         for (size_t i = 0; i < sizeof always / sizeof *always; i++)
             if (!has(html, always[i])) fail_msg("page %d lacks %s", p, always[i]);
         assert_int_equal(occurrences(html, STR("<h1")), 1);
     }
     for (size_t i = 0; i < page_template_count; i++)
-        for (size_t k = 0; k < sizeof never / sizeof *never; k++)
+        for (size_t k = !strcmp(page_templates[i].name, "boards"); k < sizeof never / sizeof *never; k++)
             assert_false(has(page_templates[i].text, never[k]));
     assert_string_equal(page_csp, "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
                                   "base-uri 'none'; frame-ancestors 'none'");
@@ -208,6 +217,77 @@ static void test_pages_keep_the_content_policy(void **state)
     assert_false(has(css, "url(") || has(css, "@import"));
     assert_true(has(css, "prefers-color-scheme: dark") && has(css, "prefers-reduced-motion") &&
                 has(css, ":focus-visible"));
+}
+
+// The one page with a script: a file of ours, and nothing else is let in by its policy.
+static void test_boards_have_a_script_and_no_other(void **state)
+{
+    (void)state;
+    struct str html = boards_of(arena, STR("a")), js;
+    const char *type;
+    assert_int_equal(occurrences(html, STR("<script")), 1);
+    assert_true(has(html, "<script src=\"/.sallyport/assets/boards."));
+    assert_true(has(html, "\" defer></script>"));
+    assert_string_equal(page_script_csp,
+                        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+                        "base-uri 'none'; frame-ancestors 'none'; script-src 'self'; connect-src 'self'; "
+                        "require-trusted-types-for 'script'; trusted-types 'none'");
+    assert_false(has(str_c(page_csp), "script"));
+    assert_true(page_asset(STR("boards.js"), &js, &type));
+    assert_string_equal(type, "text/javascript; charset=utf-8");
+    // Text of boards would become markup or code in these.
+    static const char *const never[] = {
+        "innerHTML", "outerHTML",         "insertAdjacent", "document.write",
+        "eval(",     "Function(",         "DOMParser",      "createContextualFragment",
+        "srcdoc",    "setAttribute(\"on", ".style",         "import("
+    };
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++)
+        if (has(js, never[i])) fail_msg("boards.js has %s", never[i]);
+    assert_true(has(js, "textContent"));
+}
+
+static void test_boards_are_a_list_without_the_script(void **state)
+{
+    (void)state;
+    struct page_common c = common_of(STR("x"));
+    struct str functions[] = { STR("flash"), STR("water") };
+    struct page_board v[PAGE_BOARDS + 1] = { { STR("lamp"), true, { functions, 2 } } };
+    struct str html = page_boards(arena, &c, v, 1, false);
+    assert_true(has(html, "<bdi>lamp</bdi>") && has(html, "<bdi>flash</bdi>") &&
+                has(html, "<bdi>water</bdi>"));
+    assert_true(has(html, "Online") && has(html, "<details open>"));
+    assert_true(has(html, "id=\"none\" class=\"empty\" hidden") &&
+                has(html, "id=\"more\" class=\"hint\" hidden"));
+    v[0].online = false;
+    assert_false(has(page_boards(arena, &c, v, 1, false), "Online"));
+    html = page_boards(arena, &c, v, 0, false);
+    assert_true(has(html, "No board is connected that you may use.") && has(html, "docs/pico.md"));
+    assert_true(has(html, "id=\"none\" class=\"empty\">"));
+    for (size_t i = 1; i <= PAGE_BOARDS; i++) v[i] = v[0];
+    html = page_boards(arena, &c, v, PAGE_BOARDS + 1, false);
+    assert_int_equal(occurrences(html, STR("<bdi>lamp</bdi>")), PAGE_BOARDS);
+    assert_true(has(html, "id=\"more\" class=\"hint\">"));
+    assert_false(has(html, "<details open>"));
+    html = page_boards(arena, &c, v, PAGE_BOARDS, false);
+    assert_true(has(html, "id=\"more\" class=\"hint\" hidden"));
+}
+
+// As many names as the list may have, of the longest kind, all of characters that are escaped.
+static void test_the_longest_list_of_boards_fits(void **state)
+{
+    (void)state;
+    static struct page_board v[PAGE_BOARDS];
+    static struct str functions[64];
+    static char longest[128];
+    struct page_common c = common_of(STR("x"));
+    memset(longest, '"', sizeof longest);
+    for (int i = 0; i < 64; i++) functions[i] = (struct str){ longest, sizeof longest };
+    // 32 for each name beside its bytes: 1 MiB holds about a hundred such boards.
+    size_t n = 1024 * 1024 / (64 * (sizeof longest + 32));
+    for (size_t i = 0; i < n; i++) v[i] = (struct page_board){ STR("b"), true, { functions, 64 } };
+    struct arena *a = arena_new(40 * 1024 * 1024);
+    assert_non_null(page_boards(a, &c, v, n, false).p);
+    arena_free(a);
 }
 
 static void test_assets_of_a_page_are_there(void **state)
@@ -380,6 +460,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_chooser_tells_what_cannot_be_reached, setup, teardown),
         cmocka_unit_test_setup_teardown(test_parts_without_a_value_are_left_out, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pages_keep_the_content_policy, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_boards_have_a_script_and_no_other, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_boards_are_a_list_without_the_script, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_longest_list_of_boards_fits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_assets_of_a_page_are_there, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unknown_assets_are_not_found, setup, teardown),
         cmocka_unit_test_setup_teardown(test_json_is_json, setup, teardown),
