@@ -57,7 +57,8 @@ static void on_finished(void *context, struct relay_call *call)
     struct rig *r = context;
     unsigned number = (unsigned)strtoul(call->id, NULL, 16);
     tell(r, "%u %s", number, err_name(call->err.code));
-    if (call->err.code == ERR_NONE) tell(r, "= %.*s", STR_FMT(call->result));
+    if (call->err.code == ERR_NONE)
+        tell(r, "= %.*s", call->result.n < 200 ? (int)call->result.n : 200, call->result.p);
     if (call->err.code == ERR_PICO_FUNCTION)
         tell(r, "%.*s: %.*s", STR_FMT(call->error_type), STR_FMT(call->error_message));
     r->live--;
