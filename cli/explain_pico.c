@@ -50,10 +50,11 @@ static struct strlist named_boards(struct arena *a, const struct policy *p)
     return names;
 }
 
-// The best of them, which is what somebody who does not care for the board gets.
+// The best of them, which is what somebody who does not care for the board gets. A login and a permission do
+// not come together: either nobody is logged in, or somebody is.
 static void note_verdict(enum verdict verdict, enum verdict *ret)
 {
-    if (verdict == VERDICT_ALLOW || *ret == VERDICT_DENY) *ret = verdict;
+    if (*ret == VERDICT_DENY) *ret = verdict;
 }
 
 static void explain_any(struct sbuf *b, struct arena *a, const struct question *q, struct str function,
