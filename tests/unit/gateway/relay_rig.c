@@ -18,8 +18,10 @@
 #include "http/cookie.h"
 
 struct relay_rig relay_rig;
+static SSL_CTX *board_tls; // made before there are threads
 
-static const char routes[] = "  - { host: pico.example.com, pico: { call_timeout: 2s }, policy: staff }\n";
+static const char routes[] =
+    "  - { host: pico.example.com, pico: { call_timeout: 2s, timeouts: { who: 20s } }, policy: staff }\n";
 
 // --- devices
 
@@ -136,9 +138,26 @@ int relay_setup(void **state)
     edge_share = share;
     if (edge_setup(state) != 0) return -1;
     relay_rig = (struct relay_rig){ .e = *state };
+    board_tls = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_max_proto_version(board_tls, TLS1_2_VERSION);
     start_workers(&relay_rig);
     log_in(&relay_rig);
+    struct client c;
+    client_open(relay_rig.e, &c); // makes what the clients share, before there are threads
+    client_close(&c);
     return 0;
+}
+
+void relay_stop(void)
+{
+    struct relay_rig *r = &relay_rig;
+    for (size_t i = 0; i < EDGE_WORKERS; i++) {
+        if (!r->running[i]) continue;
+        worker_stop(&r->e->worker[i]);
+        pthread_join(r->e->worker[i].thread, NULL);
+        r->running[i] = false;
+    }
+    r->e->running = false;
 }
 
 int relay_teardown(void **state)
@@ -146,11 +165,7 @@ int relay_teardown(void **state)
     struct relay_rig *r = &relay_rig;
     struct worker *w = r->e->worker;
     struct relay_hub *hub = r->e->shared.relay;
-    for (size_t i = 0; i < EDGE_WORKERS; i++) {
-        if (r->running[i]) worker_stop(&w[i]);
-        if (r->running[i]) pthread_join(w[i].thread, NULL);
-    }
-    r->e->running = false;
+    relay_stop();
     for (size_t i = 0; i < EDGE_WORKERS; i++) worker_close(&w[i]);
     for (int round = 0; round < 3; round++)
         for (size_t i = 0; i < EDGE_WORKERS; i++) worker_settle(&w[i]);
@@ -159,6 +174,7 @@ int relay_teardown(void **state)
         close(r->listen_fds[i]);
     }
     int failed = edge_teardown(state);
+    SSL_CTX_free(board_tls);
     relay_hub_free(hub);
     return failed;
 }
@@ -167,9 +183,6 @@ int relay_teardown(void **state)
 
 static void connect_tls(struct board_peer *b, uint16_t port)
 {
-    static SSL_CTX *ctx;
-    if (!ctx) ctx = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
     struct sockaddr_in a = { .sin_family = AF_INET,
                              .sin_port = htons(port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -177,7 +190,7 @@ static void connect_tls(struct board_peer *b, uint16_t port)
     b->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(b->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
     assert_int_equal(connect(b->fd, (struct sockaddr *)&a, sizeof a), 0);
-    b->ssl = SSL_new(ctx);
+    b->ssl = SSL_new(board_tls);
     SSL_set_fd(b->ssl, b->fd);
     SSL_set_tlsext_host_name(b->ssl, "pico.example.com");
     assert_int_equal(SSL_connect(b->ssl), 1);
@@ -256,30 +269,41 @@ const char *board_next(struct board_peer *b)
     return NULL;
 }
 
-void board_connect(struct board_peer *b, size_t worker, int device, const char *functions)
+static bool upgrade(struct board_peer *b)
+{
+    static const char request[] =
+        "GET /uplink HTTP/1.1\r\nHost: pico.example.com:443\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nOrigin: "
+        "http://localhost\r\n\r\n";
+    board_send_raw(b, request, sizeof request - 1);
+    char *end;
+    while (!(end = b->n ? memmem(b->in, b->n, "\r\n\r\n", 4) : NULL))
+        if (!read_more(b)) return false;
+    bool ok = memcmp(b->in, "HTTP/1.1 101 ", 13) == 0;
+    drop(b, (size_t)(end + 4 - b->in));
+    return ok;
+}
+
+bool board_try_connect(struct board_peer *b, size_t worker, int device, const char *functions)
 {
     char text[512];
     *b = (struct board_peer){ 0 };
     connect_tls(b, relay_rig.at[worker].port);
-    snprintf(
-        text, sizeof text,
-        "GET /uplink HTTP/1.1\r\nHost: pico.example.com:443\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nOrigin: "
-        "http://localhost\r\n\r\n");
-    board_send_raw(b, text, strlen(text));
-    char *end;
-    while (!(end = b->n ? memmem(b->in, b->n, "\r\n\r\n", 4) : NULL))
-        if (!read_more(b)) fail_msg("no answer to the upgrade");
-    assert_memory_equal(b->in, "HTTP/1.1 101 ", 13);
-    drop(b, (size_t)(end + 4 - b->in));
+    if (!upgrade(b)) return false;
     snprintf(text, sizeof text, "{\"key\": \"key-%d\", \"v\": 7, \"device\": \"PICO_W\"}", device);
     board_send(b, text);
     const char *answer = board_next(b);
-    if (!answer || !strstr(answer, "\"auth\":\"OK\"")) fail_msg("login: %s", answer ? answer : "no answer");
+    if (!answer || !strstr(answer, "\"auth\":\"OK\"")) return false;
     for (struct str rest = str_c(functions), name; str_cut(&rest, ' ', &name);) {
         snprintf(text, sizeof text, "{\"type\": \"REGISTER\", \"name\": \"%.*s\"}", STR_FMT(name));
         board_send(b, text);
     }
+    return true;
+}
+
+void board_connect(struct board_peer *b, size_t worker, int device, const char *functions)
+{
+    if (!board_try_connect(b, worker, device, functions)) fail_msg("the board could not log in: %s", b->text);
 }
 
 static bool member(const char *text, const char *name, char ret[64])

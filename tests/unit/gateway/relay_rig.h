@@ -21,6 +21,7 @@ extern struct relay_rig relay_rig;
 
 int relay_setup(void **state);
 int relay_teardown(void **state);
+void relay_stop(void); // the workers' threads, now
 // Device n is "board-n" with the key "key-n"; those in the mask `without` are left out.
 struct device_table *relay_table(unsigned without);
 void relay_log_out(void);
@@ -33,6 +34,8 @@ struct board_peer {
     bool ended;
 };
 // Connects to a worker, logs in as a device and registers functions (separated by spaces).
+// False: refused, or cut off meanwhile.
+bool board_try_connect(struct board_peer *b, size_t worker, int device, const char *functions);
 void board_connect(struct board_peer *b, size_t worker, int device, const char *functions);
 void board_send(struct board_peer *b, const char *text); // one masked text frame
 void board_send_raw(struct board_peer *b, const void *p, size_t n);
