@@ -102,8 +102,8 @@ class Session {
     this.over = new Promise((resolve) => { this.setOver = resolve; });
   }
 
-  connect({ host, port, name, ca, plain }) {
-    this.tcp = net.connect({ host, port, allowHalfOpen: true }).setNoDelay(true);
+  connect({ host, port, name, ca, plain, localAddress }) {
+    this.tcp = net.connect({ host, port, localAddress, allowHalfOpen: true }).setNoDelay(true);
     this.tcp.on('error', () => {});
     this.socket = plain ? this.tcp : tls.connect({ ...TLS_OPTIONS, socket: this.tcp, servername: name, ca });
     if (!plain) this.socket.setMaxSendFragment(RECORD_OUT);
@@ -191,7 +191,7 @@ class Session {
   }
 }
 
-// options: { name (host), port, key, ca, path, plain, functions, heartbeat, retry, again, eager, version, hooks }
+// options: { name (host), port, key, ca, path, plain, localAddress, functions, heartbeat, retry, again, eager, version, hooks }
 //   functions: { name: f } or { name: { f, sync, requireUser } }; f(pico, ...args), pico: { email, kwargs, call, child }
 //   again: false: one session only. eager: registers before the login is answered (as CPython does).
 //   hooks: { message(m, session): true when it is dealt with; login(session): in place of the login; opened(session) }

@@ -48,7 +48,7 @@ export class Stage {
   async build({ saml = {}, oidc = {}, oidcSetup = {}, nginx = false, apps = {}, routes = () => [], policies: morePolicies = {}, config = {}, setup = () => {}, idps = true, start = true }) {
     const { world } = this;
     this.ca = await makeCa(world);
-    this.edge = await makeLeaf(world, this.ca, 'edge', ['login.test', 'wiki.test', 'members.test', '*.test']);
+    this.edge = await makeLeaf(world, this.ca, 'edge', ['login.test', 'wiki.test', 'members.test', 'pico.test', '*.test']);
     this.idpLeaf = await makeLeaf(world, this.ca, 'idp', ['localhost', '127.0.0.1']);
     this.backend = await startBackend(world);
     this.nginx = nginx && await startNginxBackend(world, this.backend.port);
