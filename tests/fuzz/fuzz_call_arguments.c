@@ -7,11 +7,22 @@
 #include "base/limits.h"
 #include "relay/message.h"
 
+// Only control characters are escaped: a board takes an escaped pair of surrogates for two characters.
+static void check_raw(struct str text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] != '\\') continue;
+        i++;
+        assert(i < text.n && (text.p[i] != 'u' || str_starts(str_skip(text, i), STR("u00"))));
+    }
+}
+
 static void check_call(struct arena *a, struct str args, struct str kwargs)
 {
     json_error_t e;
     struct str text = message_call(a, STR("0123456789abcdef0123456789abcdef"), STR("f"), args, kwargs);
-    assert(text.p && str_is_utf8(text, false) && str_search(text, STR("\\ud")) == text.n);
+    assert(text.p && str_is_utf8(text, false));
+    check_raw(text);
     json_t *tree = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES, &e);
     assert(tree && json_object_size(tree) == 6);
     assert(json_is_array(json_object_get(tree, "args")) && json_is_object(json_object_get(tree, "kwargs")));
