@@ -159,6 +159,57 @@ static void test_every_allocation_may_fail(void **state)
     fail_every_allocation("pico-timeouts-name.yaml", false);
 }
 
+// --- the manual
+
+// An example in a page, made whole with what it leaves out; the page's rest stays in *page.
+static struct str next_example(struct str *page)
+{
+    static const char head[] = "login: { host: login.example.com }\n"
+                               "listen:\n"
+                               "  - { address: \"[::]:443\", tls: { certificates: [ { cert: tls.pem, key: "
+                               "tls.key } ] } }\n"
+                               "identity_providers:\n"
+                               "  corp: { protocol: saml, metadata: idp.xml }\n";
+    static const char routes[] = "routes: [ { host: wiki.example.com, pico: {}, policy: led } ]\n";
+    size_t at = str_search(*page, STR("```yaml\n"));
+    if (at == page->n) return STR_NONE;
+    *page = str_skip(*page, at + 8);
+    struct str text = str_take(*page, str_search(*page, STR("\n```")));
+    struct str host = STR("host: pico."); // the certificate of the tests has another
+    at = str_search(text, host);
+    if (at < text.n)
+        text = arena_printf(f.arena, "%.*shost: wiki.%.*s", STR_FMT(str_take(text, at)),
+                            STR_FMT(str_skip(text, at + host.n)));
+    return arena_printf(f.arena, "%s%s%.*s\n", head, str_starts(text, STR("policies:")) ? routes : "",
+                        STR_FMT(text));
+}
+
+static size_t load_examples(const char *name)
+{
+    char path[400];
+    struct str page, text;
+    struct err err = { 0 };
+    size_t n = 0;
+    snprintf(path, sizeof path, SOURCE "/%s", name);
+    if (!file_read(f.arena, path, 1000000, &page, &err)) fail_msg("%s", err.detail);
+    while ((text = next_example(&page)).p) {
+        if (str_search(text, STR("\nlogin:")) < text.n) continue; // whole already: test_config.c
+        struct config *c = fixture_load(&f, text);
+        if (!c) fail_msg("%s: %s", name, fixture_errors(&f).p);
+        assert_true(config_has_pico(c));
+        config_free(c);
+        n++;
+    }
+    return n;
+}
+
+static void test_the_examples_in_the_manual_load(void **state)
+{
+    (void)state;
+    assert_int_equal(load_examples("README.md"), 1);
+    assert_int_equal(load_examples("docs/pico.md"), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_each_host_has_its_own_boards),
         cmocka_unit_test(test_rules_name_boards_and_functions),
         cmocka_unit_test(test_every_allocation_may_fail),
+        cmocka_unit_test(test_the_examples_in_the_manual_load),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
