@@ -84,7 +84,8 @@ static bool parse_query(struct exchange *x, struct login_query *ret, struct err 
     if (ret->binding.p && !binding_ok(ret->binding))
         return err_set(err, ERR_HTTP_QUERY, "malformed browser binding");
     bool own = path_has_prefix(u.path, STR("/.sallyport"));
-    ret->route = own ? NULL : route_match(&c->routes, u.host, u.path);
+    bool boards = path_has_prefix(u.path, STR("/.sallyport/pico"));
+    ret->route = boards ? config_pico_route(c, u.host) : own ? NULL : route_match(&c->routes, u.host, u.path);
     return true;
 }
 

@@ -153,7 +153,7 @@ static void serve_view(struct exchange *x, const struct route *route,
     if (!is_reading(x)) {
         answer_add(x, "Allow", STR("GET, HEAD"));
         answer_failure(x, ERR_METHOD_NOT_ALLOWED, "only for reading");
-    } else if (!x->has_session) {
+    } else if (!x->has_session || !route_takes_provider(route, x->session.identity.provider)) {
         login_require(x);
     } else {
         serve(x, route);
