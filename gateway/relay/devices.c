@@ -18,7 +18,7 @@
 #define LOCK_FILE "devices.lock"
 #define NEW_FILE "devices.json.new"
 
-enum { LOCK_TRIES = 100, LOCK_PAUSE_MS = 100, TEXT_ARENA = 3 * LIMIT_PICO_DEVICES_BYTES };
+enum { LOCK_TRIES = 50, LOCK_PAUSE_MS = 100, TEXT_ARENA = 3 * LIMIT_PICO_DEVICES_BYTES };
 
 struct place {
     char path[4096]; // of the state directory

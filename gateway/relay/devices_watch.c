@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The thread that reads the file of devices when it changes. inotify tells at once; because an event can be
 // missed (the directory was exchanged, the queue overflowed, there are no watches left), the file is looked
-// at every few seconds as well.
+// at every second as well.
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -19,7 +19,7 @@
 #include "gateway/relay/devices.h"
 
 enum {
-    LOOK_MS = 2000,  // when nothing was heard
+    LOOK_MS = 1000,  // when nothing was heard
     SETTLE_MS = 200, // an editor may take the file away and put another there
     EVENTS_BYTES = 4096,
 };
@@ -45,6 +45,7 @@ struct devices_watch {
     struct device_table *table; // the last good one
     int64_t expires;            // when the next of its keys expires; INT64_MAX: none
     struct stamp seen;
+    bool failed; // to read what was seen: tried again, there may just have been no memory
     char complaint[sizeof(((struct err *)0)->detail)]; // that was logged about `seen`
 };
 
@@ -154,12 +155,16 @@ static bool follow_directory(struct devices_watch *w)
 
 // --- looking
 
-static bool read_settled(struct devices_watch *w, struct device_table **ret, struct err *err)
+// An editor takes the file away, or its content, for a moment; boards need not fall for that. False: it is
+// over.
+static bool settle(struct devices_watch *w, struct stamp *now)
 {
-    bool nothing = w->seen.error || w->seen.size == 0;
-    if (nothing && w->table && w->table->n && !pause_ms(w, SETTLE_MS))
-        return err_set(err, ERR_DRAINING, "the watch is over");
-    return devices_read(str_c(w->dir), ret, err);
+    bool nothing = now->error || now->size == 0;
+    if (!nothing || !w->table || !w->table->n) return true;
+    if (!pause_ms(w, SETTLE_MS)) return false;
+    hear(w);
+    *now = stamp_of(w);
+    return true;
 }
 
 static void look(struct devices_watch *w, bool told)
@@ -168,15 +173,17 @@ static void look(struct devices_watch *w, bool told)
     struct err err = { 0 };
     struct stamp now = stamp_of(w); // before it is read: what comes in between is seen the next time
     bool other = memcmp(&now, &w->seen, sizeof now) != 0;
-    if (!told && !other) {
+    if (!told && !other && !w->failed) {
         if (w->table && (int64_t)time(NULL) >= w->expires) publish(w);
         return;
     }
+    if (!settle(w, &now)) return;
     w->seen = now;
-    if (read_settled(w, &t, &err))
-        adopt(w, t);
-    else if (err.code != ERR_DRAINING)
+    w->failed = !devices_read(str_c(w->dir), &t, &err);
+    if (w->failed)
         complain(w, &err, other);
+    else
+        adopt(w, t);
 }
 
 static void *watch_main(void *arg)
@@ -210,8 +217,8 @@ static bool watch_begin(struct devices_watch *w, struct str dir, struct err *err
     if (w->stop < 0) return err_set(err, ERR_FILE, "eventfd: %s", strerror(errno));
     w->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (w->inotify < 0)
-        log_message(LOG_WARN, "pico.devices", "inotify: %s; changes are seen after %d seconds only",
-                    strerror(errno), LOOK_MS / 1000);
+        log_message(LOG_WARN, "pico.devices", "inotify: %s; changes are seen up to a second late",
+                    strerror(errno));
     int rc = pthread_create(&w->thread, NULL, watch_main, w);
     return rc == 0 || err_set(err, ERR_INTERNAL, "the thread that watches the boards: %s", strerror(rc));
 }
