@@ -36,7 +36,9 @@ class Visitor:
 
     def boards(self):
         answer = self.request("GET", "/.sallyport/pico/")
-        return json.loads(answer.read())["boards"] if answer.status == 200 else []
+        if answer.status != 200:
+            raise SystemExit(f"the list of boards answered {answer.status}")
+        return json.loads(answer.read())["boards"]
 
     def call(self, device, function, *args):
         answer = self.request("POST", f"/.sallyport/pico/{device}/{function}", json.dumps({"args": args}))
