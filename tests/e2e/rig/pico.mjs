@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import https from 'node:https';
+import { networkInterfaces } from 'node:os';
 import { Board } from './board.mjs';
 import { begin, fetchAll } from './exchange.mjs';
 import { Client } from './http.mjs';
@@ -26,6 +27,17 @@ const fromPage = (origin) => ({ Accept: 'application/json', 'Content-Type': 'app
 const defined = (headers) => Object.fromEntries(Object.entries(headers).filter(([, v]) => v !== undefined));
 const lowerCase = (headers) => Object.fromEntries(Object.entries(defined(headers)).map(([k, v]) => [k.toLowerCase(), v]));
 
+// An address of this machine that is not loopback, if it has one.
+export const [lanAddress] = Object.values(networkInterfaces()).flat().filter((a) => a.family === 'IPv4' && !a.internal).map((a) => a.address);
+
+// A second listener, without TLS, and the same for the neighbourhood.
+const plainListener = (stage) => stage.plainPort && {
+  listen: [
+    { address: `127.0.0.1:${stage.gateway.port}`, tls: { certificates: [{ cert: stage.edge.cert, key: stage.edge.key }] } },
+    ...['127.0.0.1', ...(lanAddress ? [lanAddress] : [])].map((a) => ({ address: `${a}:${stage.plainPort}`, redirect_to_https: true })),
+  ],
+};
+
 export class PicoStage {
   static async start(name, { pico = {}, users = ['ann'], workers = 2, ...options } = {}) {
     const p = new PicoStage();
@@ -34,7 +46,7 @@ export class PicoStage {
       oidc: { op: {} }, ...options,
       routes: (stage) => [{ host: HOST, pico, policy: 'boards' }, ...(options.routes?.(stage) ?? [])],
       policies: { ...policies, ...options.policies },
-      config: { workers, ...options.config },
+      config: (stage) => ({ workers, ...plainListener(stage), ...options.config }),
     });
     p.gateway = p.stage.gateway;
     try {
