@@ -66,12 +66,14 @@ const callers = async (stage, { system, cookies }, mode, file, ...rest) => {
 async function memory(stage, report, scene, { count, wait }) {
   progress(`${count} idle boards`);
   const before = rss(scene.system.pid);
-  const { idle, used, end } = await withBoards(stage, scene, count, async ({ file }) => {
+  const { idle, used, cpu, end } = await withBoards(stage, scene, count, async ({ file }) => {
+    const spent = cpuSeconds(scene.system.pid);
     await sleep(wait);
     const first = rss(scene.system.pid);
+    const busy = (cpuSeconds(scene.system.pid) - spent) / (wait / 1e3);
     await callers(stage, scene, 'load', file, NEAR, 2, 0);
     await sleep(2000);
-    return { idle: first, used: rss(scene.system.pid) };
+    return { idle: first, used: rss(scene.system.pid), cpu: busy };
   });
   if (end.calls < count) throw new Error(`${end.calls} calls reached ${count} boards`);
   const kib = (n) => (n - before) / count / 1024;
@@ -79,6 +81,7 @@ async function memory(stage, report, scene, { count, wait }) {
   report.table(['', 'MiB', 'KiB for each'], [['before', mib(before), ''], ['connected', mib(idle), fixed(kib(idle))], ['after calls', mib(used), fixed(kib(used))]]);
   report.bar('Memory of one idle board', kib(idle), 'most', 60, ' KiB', 1);
   report.bar('Memory of one idle board that was called before', kib(used), 'most', 60, ' KiB', 1);
+  report.note(`CPU of ${fixed(count, 0)} idle boards`, cpu * 100, ' % of a core', 1);
   report.endOfBars();
 }
 
