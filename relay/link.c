@@ -209,6 +209,8 @@ void link_tick(struct link *l, int64_t now_ms)
     if (l->state != LINK_OPEN) return;
     if (now_ms - l->heard_ms >= l->settings.dead_ms) {
         link_violates(l, WS_POLICY, ERR_UPLINK_SILENT, "no frame came");
+    } else if (now_ms >= output_due(l)) {
+        link_violates(l, WS_POLICY, ERR_UPLINK_OUTPUT, "it took no frame");
     } else if (now_ms >= l->ping_ms) {
         l->ping_ms = now_ms + l->settings.ping_ms;
         if (output_frame(l, FRAME_PING, STR(""))) l->counts.pings++;
@@ -228,7 +230,7 @@ int64_t link_due(const struct link *l)
     if (is_listening(l) && l->partial) due = earlier(due, l->partial_ms + l->settings.frame_ms);
     if (l->state != LINK_OPEN) return due;
     due = earlier(due, earlier(l->ping_ms, l->heard_ms + l->settings.dead_ms));
-    return earlier(due, calls_due(l));
+    return earlier(due, earlier(output_due(l), calls_due(l)));
 }
 
 // --- questions

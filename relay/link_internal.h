@@ -64,7 +64,8 @@ struct link {
 
     struct out_frame *first, **end;
     size_t out_bytes;
-    bool in_hand; // the first frame is with the owner, perhaps half written: it may not change
+    int64_t out_ms; // since when the first frame is the first
+    bool in_hand;   // the first frame is with the owner, perhaps half written: it may not change
 
     struct call_slot slots[LIMIT_PICO_CALLS];
     struct relay_call *waiting, *waiting_end; // in order of arrival
@@ -99,7 +100,8 @@ bool output_frame(struct link *l, enum frame_opcode opcode, struct str payload);
 bool output_fits(const struct link *l, size_t n);
 // The last frames of a link, as far as there is memory for them.
 void output_farewell(struct link *l, struct str text, uint16_t code);
-void output_drop(struct link *l); // but for the frame that is in hand
+int64_t output_due(const struct link *l); // when the first frame has waited too long; INT64_MAX: never
+void output_drop(struct link *l);         // but for the frame that is in hand
 void output_free(struct link *l);
 
 // --- link_calls.c

@@ -17,6 +17,7 @@ static struct out_frame *frame_new(size_t room)
 
 static void append(struct link *l, struct out_frame *f)
 {
+    if (!l->first) l->out_ms = l->now_ms;
     *l->end = f;
     l->end = &f->next;
     l->out_bytes += sizeof *f + f->n;
@@ -28,6 +29,7 @@ static void remove_first(struct link *l)
     l->first = f->next;
     if (!l->first) l->end = &l->first;
     l->out_bytes -= sizeof *f + f->n;
+    l->out_ms = l->now_ms;
     mem_free(f);
 }
 
@@ -68,6 +70,12 @@ void output_farewell(struct link *l, struct str text, uint16_t code)
     if (!f) return;
     f->n = frame_write_close(f->bytes, CLOSE_FRAME_BYTES, code, STR(""));
     append(l, f);
+}
+
+// Whoever takes nothing is as dead as who says nothing: its calls would wait for nothing.
+int64_t output_due(const struct link *l)
+{
+    return l->first ? l->out_ms + l->settings.dead_ms : INT64_MAX;
 }
 
 void output_drop(struct link *l)

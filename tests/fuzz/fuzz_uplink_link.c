@@ -214,6 +214,10 @@ static void send_frame(uint8_t first, struct str payload)
     free(buf);
 }
 
+#define LOOKUP                                                                                               \
+    "{\"type\":\"CALL\",\"id\":\"L\",\"call-stack-id\":\"%032x\",\"command\":"                               \
+    "\"anvil.private.users.get_current_user_email\"}"
+
 static void say(void)
 {
     static const char *const texts[] = {
@@ -223,8 +227,7 @@ static void say(void)
         "{\"id\":\"%032x\",\"response\":[1]}",
         "{\"id\":\"%032x\",\"error\":{\"message\":\"m\"}}",
         "{\"id\":\"%032x\",\"response\":nan}",
-        "{\"type\":\"CALL\",\"id\":\"L\",\"call-stack-id\":\"%032x\","
-        "\"command\":\"anvil.private.users.get_current_user_email\"}",
+        LOOKUP,
         "{\"type\":\"CALL\",\"id\":\"E\",\"command\":\"anvil.private.echo\",\"args\":[%u]}",
     };
     char text[256];

@@ -62,6 +62,7 @@ static void on_finished(void *context, struct relay_call *call)
     if (call->err.code == ERR_PICO_FUNCTION)
         tell(r, "%.*s: %.*s", STR_FMT(call->error_type), STR_FMT(call->error_message));
     r->live--;
+    if (r->look_at_call) r->look_at_call(call);
     arena_free(call->arena);
     if (r->on_finished) r->on_finished(r, number);
 }
@@ -70,7 +71,6 @@ static void on_closing(void *context, const struct err *why)
 {
     struct rig *r = context;
     tell(r, "closing %s", err_name(why->code));
-    if (r->on_closing) r->on_closing(r);
 }
 
 static const struct link_owner owner = {

@@ -31,7 +31,7 @@ struct rig {
     long live;        // calls that the link has
     struct str email; // of whoever calls
     void (*on_finished)(struct rig *r, unsigned number);
-    void (*on_closing)(struct rig *r);
+    void (*look_at_call)(struct relay_call *c); // when it is finished
     void (*on_login)(struct rig *r);
     bool no_device; // the key is nobody's
     char told[16384];

@@ -379,6 +379,7 @@ static void test_silence(void **state)
     rig_login(&r);
     for (int i = 0; i < 10; i++) { // pongs alone are enough
         rig_later(&r, 59999);
+        rig_hears_frame(&r, FRAME_PING, STR(""));
         rig_frame(&r, 0x8a, STR(""));
     }
     assert_int_equal(link_state(r.link), LINK_OPEN);

@@ -40,6 +40,40 @@ static void test_call(void **state)
     rig_end(&r);
 }
 
+static int64_t waited_ms, board_ms;
+
+static void keep_times(struct relay_call *c)
+{
+    waited_ms = c->waited_ms;
+    board_ms = c->board_ms;
+}
+
+// How long it waited for a place, and how long the board took: for the log, and for metrics.
+static void test_times(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    r.look_at_call = keep_times;
+    make_calls(&r, 5, "ann");
+    rig_later(&r, 10);
+    hears_calls(&r, 1, 4);
+    rig_later(&r, 200);
+    rig_answers(&r, 1, "1");
+    assert_true(waited_ms == 10 && board_ms == 200);
+    rig_later(&r, 1);
+    hears_calls(&r, 5, 5);
+    rig_later(&r, 3000);
+    rig_answers(&r, 5, "1");
+    assert_true(waited_ms == 211 && board_ms == 3000);
+    for (int i = 0; i < 3; i++) rig_answers(&r, (unsigned)i + 2, "1");
+    make_calls(&r, 1, "ann"); // never sent
+    rig_later(&r, 7);
+    link_gone(r.link, r.now);
+    assert_true(waited_ms == 7 && board_ms == 0);
+    rig_end(&r);
+}
+
 static void test_function_raises(void **state)
 {
     (void)state;
@@ -591,6 +625,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_call),
+        cmocka_unit_test(test_times),
         cmocka_unit_test(test_function_raises),
         cmocka_unit_test(test_answers_in_any_order),
         cmocka_unit_test(test_answers_to_no_call),

@@ -267,6 +267,33 @@ static void test_reads_nothing_of_pongs(void **state)
     rig_end(&r);
 }
 
+// It talks, and takes nothing for so long that it might as well be dead.
+static void test_takes_nothing_for_long(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    rig_frame(&r, 0x89, STR("1"));
+    rig_frame(&r, 0x89, STR("2"));
+    assert_non_null(link_output(r.link).p);
+    for (int i = 0; i < 2; i++) {
+        rig_later(&r, 30000 - (i == 1));
+        rig_frame(&r, 0x8a, STR(""));
+    }
+    rig_told(&r, "");
+    link_sent(r.link); // one in a minute is enough
+    for (int i = 0; i < 2; i++) {
+        rig_later(&r, 30000 - (i == 1));
+        rig_frame(&r, 0x8a, STR(""));
+    }
+    rig_told(&r, "");
+    assert_int_equal(link_due(r.link), r.now + 1);
+    rig_later(&r, 1);
+    rig_told(&r, "closing uplink.output");
+    rig_hears_close(&r, 1008);
+    rig_end(&r);
+}
+
 // --- messages
 
 static void test_broken_messages(void **state)
@@ -475,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_registrations),
         cmocka_unit_test(test_reads_nothing),
         cmocka_unit_test(test_reads_nothing_of_pongs),
+        cmocka_unit_test(test_takes_nothing_for_long),
         cmocka_unit_test(test_broken_messages),
         cmocka_unit_test(test_broken_messages_of_no_call),
         cmocka_unit_test(test_broken_and_late),
