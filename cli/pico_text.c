@@ -7,6 +7,12 @@
 
 enum { TEXT_MAX = 64 * 1024 };
 
+// A text without what there was no memory for would say something else.
+static struct str finished(struct sbuf *b)
+{
+    return arena_failed(b->arena) ? STR_NONE : sbuf_str(b);
+}
+
 static bool has_boards(const struct route *r)
 {
     return r->target && r->target->pico.served;
@@ -57,7 +63,7 @@ struct str pico_main_py(struct arena *a, const struct config *c, struct str host
               "# Your functions come here, each under @anvil.pico.callable\n\n",
               STR_FMT(name), key);
     size_t n = add_connects(&b, a, c, host);
-    struct str text = sbuf_str(&b);
+    struct str text = finished(&b);
     if (n == 0 && host.p)
         no_such_host(a, c, host, err);
     else if (n == 0)
@@ -90,7 +96,7 @@ struct str pico_rotated(struct arena *a, const struct pico_change *change, const
         sbuf_add_c(&b, "# The old one is not valid any more.\n");
     if (change->older_until) sbuf_add_c(&b, "# One older than that was still valid, and is not any more.\n");
     sbuf_addf(&b, "KEY = \"%s\"\n", key);
-    return sbuf_str(&b);
+    return finished(&b);
 }
 
 struct str pico_rules_naming(struct arena *a, const struct config *c, struct str name)
@@ -104,7 +110,7 @@ struct str pico_rules_naming(struct arena *a, const struct config *c, struct str
             if (!strlist_has(r->devices, name)) continue;
             sbuf_addf(&b, "%s%.*s (line %u)", n++ ? ", " : "", STR_FMT(c->policies[i].name), r->line);
         }
-    struct str list = sbuf_str(&b);
+    struct str list = finished(&b);
     return n && list.p ? arena_printf(a, "%.*s is named in the rules of: %.*s", STR_FMT(name), STR_FMT(list))
                        : STR("");
 }
@@ -115,5 +121,5 @@ struct str pico_functions_text(struct arena *a, bool any, struct strlist functio
     if (any) return STR("any");
     sbuf_init(&b, a, TEXT_MAX);
     for (size_t i = 0; i < functions.n; i++) sbuf_addf(&b, "%s%.*s", i ? ", " : "", STR_FMT(functions.v[i]));
-    return sbuf_str(&b);
+    return finished(&b);
 }
