@@ -47,7 +47,7 @@ void boards_offered(struct exchange *x, const struct route *route, struct arena 
     *ret = (struct offered_boards){ .v = arena_array(a, t->n, sizeof *ret->v) };
     for (size_t i = 0; i < t->n && ret->v && !ret->more; i++) {
         const struct board *b = relay_board(r, t->v[i].id);
-        if (!b || b->functions.n == 0) continue;
+        if (!b) continue;
         struct offered_board o = { .name = t->v[i].name, .online = b->online };
         o.functions = arena_array(a, b->functions.n, sizeof *o.functions);
         if (!o.functions) break;
@@ -65,10 +65,8 @@ void boards_offered(struct exchange *x, const struct route *route, struct arena 
 
 static void add_name(struct sbuf *b, struct arena *a, struct str name, bool online)
 {
-    struct str json = encode_json(a, name);
-    if (!json.p) b->failed = true;
     sbuf_add_c(b, "{\"name\":");
-    sbuf_add(b, json);
+    sbuf_add(b, encode_json(a, name));
     sbuf_add_c(b, online ? ",\"online\":true" : ",\"online\":false");
 }
 

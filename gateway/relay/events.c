@@ -13,7 +13,7 @@
 
 enum {
     LOOK_MS = 100,         // between two looks, and from a change to the first
-    LOOK_DECISIONS = 4096, // of policy in one look: about a millisecond
+    LOOK_DECISIONS = 4096, // of policy in one look: about two milliseconds
     PING_MS = 20 * 1000,   // a connection that nobody says anything on is cut by what is in between
 };
 
@@ -127,7 +127,8 @@ static bool wants_look(const struct event_stream *s)
 
 static void look_soon(struct events *all, struct loop *l)
 {
-    if (!all->looking.next) timer_set(l, &all->looking, LOOK_MS);
+    int64_t wait = all->rest_until_ms - l->now_ms;
+    if (!all->looking.next) timer_set(l, &all->looking, wait > LOOK_MS ? wait : LOOK_MS);
 }
 
 static void look(struct event_stream *s, size_t *decisions)
@@ -149,6 +150,8 @@ static void look_at_some(struct timer *t)
         next = s->next;
         if (wants_look(s)) look(s, &decisions);
     }
+    // One look at ten thousand boards may cost more than its share: then the next one comes later.
+    all->rest_until_ms = l->now_ms + LOOK_MS * (int64_t)(decisions / LOOK_DECISIONS);
     for (s = all->first; s; s = s->next)
         if (wants_look(s)) look_soon(all, l);
 }

@@ -30,6 +30,8 @@ void relay_hub_connect(struct relay_hub *h, struct worker *workers, size_t n);
 // Any thread: a new table of devices, taken over. Links whose key is not in it are closed.
 void relay_hub_devices(struct relay_hub *h, struct device_table *table);
 
+struct presence *relay_hub_presence(struct relay_hub *h); // for operators
+
 // A worker's part. NULL: out of memory.
 struct relay_worker *relay_worker_new(struct worker *w, struct relay_hub *h);
 void relay_worker_drain(struct relay_worker *r); // links end after their calls, event streams at once
@@ -102,6 +104,7 @@ struct events {
     size_t n;
     struct board_watch watch; // while there are streams
     struct timer looking;     // set: some of them may have to be told something
+    int64_t rest_until_ms;    // before that nobody looks again
 };
 struct events *relay_events(struct relay_worker *r);
 void events_drain(struct relay_worker *r); // ends them all, now

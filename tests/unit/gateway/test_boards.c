@@ -430,11 +430,21 @@ static void test_half_a_list_is_none(void **state)
         assert_true(failed ? !json.p : str_eq(json, whole));
         arena_free(a);
     }
-    // And of an arena that is too small.
+    // And of arenas that are full at any place.
+    for (size_t limit = 64; limit < 4096; limit += 8) {
+        struct offered_boards o;
+        struct arena *a = arena_new(limit);
+        boards_offered(&c->x, &route, a, &o);
+        struct str json = boards_json(a, &o);
+        assert_true(!json.p || str_eq(json, whole));
+        arena_free(a);
+    }
     fill_with_large_boards(10);
     struct offered_boards o;
     struct arena *small = arena_new(8192);
-    boards_offered(&c->x, &route, small, &o);
+    struct client *staff = client_of("bob", "staff");
+    boards_offered(&staff->x, &route, small, &o);
+    client_free(staff);
     assert_true(arena_failed(small));
     assert_int_equal(o.n, 0);
     assert_null(boards_json(small, &o).p);
@@ -770,6 +780,30 @@ static void test_looks_are_shared_out(void **state)
     }
 }
 
+// A single look at very many boards takes its time; the next one comes the later.
+static void test_an_expensive_look_is_followed_by_a_rest(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BOARDS_MAX; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "board-%04zu", i);
+        add_board(i, name, true, "flash water reset admin");
+    }
+    struct client *c = listener(maker());
+    rig->worker.loop.now_ms = 5000;
+    change();
+    assert_int_equal(rig->events.looking.at, 100);
+    look();
+    rig->worker.loop.now_ms = 5050;
+    change();
+    assert_int_equal(rig->events.looking.at, 350);
+    rig->events.looking.next = NULL;
+    rig->worker.loop.now_ms = 6000;
+    change();
+    assert_int_equal(rig->events.looking.at, 100);
+    client_free(c);
+}
+
 static void test_leaving_while_others_are_looked_at(void **state)
 {
     (void)state;
@@ -888,6 +922,7 @@ int main(void)
         TEST(test_streams_of_one_visitor_are_limited),
         TEST(test_streams_of_a_worker_are_limited),
         TEST(test_looks_are_shared_out),
+        TEST(test_an_expensive_look_is_followed_by_a_rest),
         TEST(test_leaving_while_others_are_looked_at),
         TEST(test_without_memory_a_stream_ends),
         TEST(test_a_stream_that_cannot_begin),
