@@ -47,5 +47,6 @@ struct ops_answer ops_healthz(struct ops *o, struct ops_request *r);
 struct ops_answer ops_readyz(struct ops *o, struct ops_request *r);
 struct ops_answer ops_metrics(struct ops *o, struct ops_request *r);
 struct ops_answer ops_providers(struct ops *o, struct ops_request *r);
+struct ops_answer ops_boards(struct ops *o, struct ops_request *r);
 struct ops_answer ops_sessions(struct ops *o, struct ops_request *r);
 struct ops_answer ops_revoke(struct ops *o, struct ops_request *r);

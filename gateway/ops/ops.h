@@ -9,6 +9,8 @@
 #include "gateway/ops/metrics.h"
 #include "gateway/store/store.h"
 
+struct presence;
+
 struct ops_setup {
     const struct config *config;
     struct idp *idp;
@@ -17,6 +19,7 @@ struct ops_setup {
     const struct worker_metrics *const *workers; // one per worker, read without locks
     size_t nworkers;
     const struct backend_state *backends; // by backend.index; NULL: not told
+    struct presence *boards;              // NULL: no route has boards
     const bool *draining;                 // atomic: /readyz answers 503 then
 };
 // Binds the operations address: "unix:/path" (mode 0660; a socket file that nobody listens on any more is

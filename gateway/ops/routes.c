@@ -16,6 +16,7 @@ static const struct ops_route {
     { "/readyz", "GET", false, ops_readyz },
     { "/metrics", "GET", false, ops_metrics },
     { "/admin/identity-providers", "GET", false, ops_providers },
+    { "/admin/boards", "GET", false, ops_boards },
     { "/admin/sessions", "GET", true, ops_sessions },
     { "/admin/sessions/revoke", "POST", false, ops_revoke },
 };

@@ -139,6 +139,7 @@ static bool start_ops(struct gateway *g, struct err *err)
                                .workers = g->metrics,
                                .nworkers = g->nworkers,
                                .backends = g->shared.backends->v,
+                               .boards = g->shared.relay ? relay_hub_presence(g->shared.relay) : NULL,
                                .draining = &g->draining };
     g->ops = ops_start(&setup, err);
     return g->ops != NULL;

@@ -13,11 +13,14 @@ enum { FAILURES_ADDRESS = LIMIT_PICO_FAILURES_ADDRESS, WINDOW_MS = LIMIT_PICO_FA
 struct relay_hub *relay_hub_new(const struct config *config, struct device_table *table)
 {
     struct relay_hub *h = calloc(1, sizeof *h);
-    if (!h) {
+    struct presence *presence = h ? presence_new(table) : NULL;
+    if (!presence) {
         device_table_drop(table);
+        free(h);
         return NULL;
     }
     h->config = config;
+    h->presence = presence;
     h->first = table;
     return h;
 }
@@ -25,6 +28,7 @@ struct relay_hub *relay_hub_new(const struct config *config, struct device_table
 void relay_hub_free(struct relay_hub *h)
 {
     if (!h) return;
+    presence_free(h->presence);
     device_table_drop(h->first);
     free(h);
 }
@@ -33,6 +37,11 @@ void relay_hub_connect(struct relay_hub *h, struct worker *workers, size_t n)
 {
     h->workers = workers;
     h->nworkers = n;
+}
+
+struct presence *relay_hub_presence(struct relay_hub *h)
+{
+    return h->presence;
 }
 
 // --- devices
@@ -64,6 +73,7 @@ static struct table_mail *table_mail_new(void)
 
 void relay_hub_devices(struct relay_hub *h, struct device_table *table)
 {
+    presence_devices(h->presence, table);
     for (size_t i = 0; i < h->nworkers; i++) {
         struct table_mail *t = table_mail_new();
         *t = (struct table_mail){ { NULL, take_table }, h->workers[i].relay, device_table_hold(table) };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "gateway/relay/hub.h"
+#include "gateway/relay/presence.h"
 #include "relay/link.h"
 
 enum { BOARD_BUCKETS = 1024 };
@@ -27,7 +28,8 @@ struct relay_hub {
     struct worker *workers;
     size_t nworkers;
     struct device_table *first; // for workers that are made later
-    _Atomic uint64_t serial;    // of logins
+    struct presence *presence;
+    _Atomic uint64_t serial; // of logins
 };
 
 struct relay_worker {

@@ -77,6 +77,13 @@ static const struct device *on_login(void *context, struct str key, struct err *
     return NULL;
 }
 
+static void note_presence(const struct uplink *u)
+{
+    int64_t since = u->r->w->loop.now - (u->r->w->loop.now_ms - u->since_ms) / 1000;
+    presence_come(u->r->hub->presence, u->device->id, u->serial, since, str_c(u->peer),
+                  link_functions(u->link).n);
+}
+
 static void on_opened(void *context)
 {
     struct uplink *u = context;
@@ -88,6 +95,7 @@ static void on_opened(void *context)
     log_begin(&l, LOG_INFO, "pico.login");
     log_uplink(&l, u);
     log_end(&l);
+    note_presence(u);
     directory_announce(r, u, false); // ends an earlier link of this board, wherever it is
     struct board_entry *e = directory_entry(r, u->device->id);
     if (e && e->b.serial == u->serial) e->uplink = u;
@@ -163,6 +171,7 @@ static void on_closing(void *context, const struct err *why)
     struct board_entry *e = directory_entry(u->r, u->device->id);
     if (e && e->uplink == u) e->uplink = NULL;
     metric_add(&u->r->w->metrics.pico_links_open, (uint64_t)-1);
+    presence_go(u->r->hub->presence, u->device->id, u->serial, u->r->w->loop.now);
     directory_announce(u->r, u, false);
 }
 
@@ -386,6 +395,7 @@ void uplink_announce(struct uplink *u)
 {
     if (!u->dirty || link_state(u->link) != LINK_OPEN) return;
     u->dirty = false;
+    note_presence(u);
     directory_announce(u->r, u, true);
 }
 

@@ -22,6 +22,7 @@
 
 #include "base/log.h"
 #include "gateway/ops/ops.h"
+#include "gateway/relay/presence.h"
 
 // --- fakes
 
@@ -118,6 +119,7 @@ struct rig {
     char dir[32], address[64];
     int fd;
     struct ops *ops;
+    struct presence *boards;
     char answer[400000];
     int status;
     char *body;
@@ -155,6 +157,7 @@ static void rig_start(struct rig *r)
                                .workers = r->list,
                                .nworkers = 2,
                                .backends = backend_states,
+                               .boards = r->boards,
                                .draining = &r->draining };
     r->ops = ops_start(&setup, &err);
     assert_non_null(r->ops);
@@ -363,6 +366,37 @@ static void test_admin_lists_providers(void **state)
     assert_string_equal(json_string_value(json_object_get(google, "error")), "no \"answer\" <at all>");
     assert_int_equal(json_integer_value(json_object_get(google, "fetched")), 1700000001);
     assert_string_equal(json_string_value(json_object_get(google, "protocol")), "oidc");
+}
+
+static void test_admin_lists_boards(void **state)
+{
+    struct rig *r = *state;
+    get(r, "/admin/boards"); // no route has any
+    assert_int_equal(r->status, 200);
+    assert_int_equal(json_array_size(json_object_get(r->json, "boards")), 0);
+    struct device_table *t;
+    struct err err = { 0 };
+    static const char text[] =
+        "{\"devices\":[{\"id\":\"0123456789abcdef\",\"name\":\"lamp\",\"created\":1,\"functions\":\"*\","
+        "\"keys\":[{"
+        "\"sha256\":\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\",\"created\":1}]}]}";
+    if (!device_table_parse(str_c(text), &t, &err)) fail_msg("%s", err.detail);
+    ops_stop(r->ops);
+    r->boards = presence_new(t);
+    device_table_drop(t);
+    presence_come(r->boards, STR("0123456789abcdef"), 1, 1700000000, STR("192.0.2.7"), 3);
+    rig_start(r);
+    get(r, "/admin/boards");
+    json_t *lamp = json_array_get(json_object_get(r->json, "boards"), 0);
+    assert_string_equal(json_string_value(json_object_get(lamp, "name")), "lamp");
+    assert_true(json_is_true(json_object_get(lamp, "online")));
+    assert_int_equal(json_integer_value(json_object_get(lamp, "since")), 1700000000);
+    assert_string_equal(json_string_value(json_object_get(lamp, "client")), "192.0.2.7");
+    assert_int_equal(json_integer_value(json_object_get(lamp, "functions")), 3);
+    ops_stop(r->ops);
+    presence_free(r->boards);
+    r->boards = NULL;
+    rig_start(r);
 }
 
 static void test_admin_lists_sessions(void **state)
@@ -645,6 +679,7 @@ int main(void)
         T(test_metrics_of_backends),
         T(test_metrics_say_when_the_store_is_broken),
         T(test_admin_lists_providers),
+        T(test_admin_lists_boards),
         T(test_admin_lists_sessions),
         T(test_session_query_is_strict),
         T(test_admin_revokes),
