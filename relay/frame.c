@@ -210,6 +210,22 @@ static bool add_payload(struct frame_reader *r, const struct wslay_frame_iocb *f
     return true;
 }
 
+// Passes on to wslay what is there: first the head, which it may refuse too.
+static bool take_payload(struct frame_reader *r, struct str *in, bool *ret_whole, struct err *err)
+{
+    struct wslay_frame_iocb f;
+    ssize_t n;
+    r->in = in;
+    while ((n = wslay_frame_recv(r->wslay, &f)) >= 0) {
+        if (!add_payload(r, &f, err)) return false;
+        if (r->got < r->announced) continue;
+        *ret_whole = true;
+        return true;
+    }
+    return n == WSLAY_ERR_WANT_READ ||
+           err_set(err, ERR_UPLINK_FRAME, "a control frame or a length that is not allowed");
+}
+
 // Section 7.4: codes that may stand in a frame.
 static bool close_code_valid(unsigned code)
 {
@@ -281,19 +297,16 @@ static enum frame_event bad(struct frame_reader *r)
 enum frame_event frame_read(struct frame_reader *r, struct str *in, struct frame *ret, struct err *err)
 {
     take_back(r);
-    if (r->bad) return err_set(err, ERR_UPLINK_FRAME, "bytes after a bad frame"), FRAME_BAD;
+    if (r->bad) {
+        err_set(err, ERR_UPLINK_FRAME, "bytes after a bad frame");
+        return FRAME_BAD;
+    }
     for (;;) {
-        struct wslay_frame_iocb f = { 0 };
+        bool whole = false;
         if (!take_head(r, in, err)) return bad(r);
         if (!r->head_done) return FRAME_MORE;
-        r->in = in;
-        ssize_t n = wslay_frame_recv(r->wslay, &f);
-        r->in = NULL;
-        if (n == WSLAY_ERR_WANT_READ) return FRAME_MORE;
-        if (n < 0)
-            return err_set(err, ERR_UPLINK_FRAME, "a control frame or a length that is not allowed"), bad(r);
-        if (!add_payload(r, &f, err)) return bad(r);
-        if (r->got < r->announced) continue;
+        if (!take_payload(r, in, &whole, err)) return bad(r);
+        if (!whole) return FRAME_MORE;
         if (is_control(r)) return finish_control(r, ret, err) ? FRAME_MESSAGE : bad(r);
         if (finish_data(r, ret)) return FRAME_MESSAGE;
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "relay/json_text.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,8 +61,6 @@ static void add_real(struct sbuf *b, double v)
         snprintf(digits, sizeof digits - 2, "%.*g", precision, v);
         if (strtod(digits, NULL) == v) break;
     }
-    // 1e+02 is 100.0 to people.
-    if (strchr(digits, 'e') && fabs(v) >= 1 && fabs(v) < 1e16) snprintf(digits, sizeof digits, "%.1f", v);
     if (!strpbrk(digits, ".e")) strcat(digits, ".0");
     sbuf_add_c(b, digits);
 }

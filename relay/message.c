@@ -76,7 +76,7 @@ static struct str salvage_id(struct arena *a, struct str text)
         !skip_token(&text, STR("\"")))
         return STR_NONE;
     size_t n = 0;
-    while (n < text.n && n <= ID_MAX && id_char(text.p[n])) n++;
+    while (n < text.n && id_char(text.p[n])) n++;
     if (n == 0 || n > ID_MAX) return STR_NONE;
     struct str id = str_take(text, n), rest = str_skip(text, n);
     if (!str_starts(rest, STR("\"")) || !(rest = str_skip(rest, 1), skip_token(&rest, STR(","))))
@@ -118,12 +118,11 @@ static bool check_one_meaning(const json_t *object, struct err *err)
 
 static void read_login(const json_t *object, struct message *m)
 {
-    const json_t *v = json_object_get(object, "v");
-    double version = json_number_value(v);
+    double version = json_number_value(json_object_get(object, "v")); // 0 when it is no number
     m->kind = MESSAGE_LOGIN;
     m->key = member(object, "key");
     m->device = member(object, "device");
-    m->version_ok = json_is_number(v) && version >= VERSION_MIN;
+    m->version_ok = version >= VERSION_MIN;
     m->version_old = m->version_ok && version < VERSION_NEW;
 }
 

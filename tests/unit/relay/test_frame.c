@@ -271,6 +271,7 @@ static const struct refusal refusals[] = {
     { STR_INIT("\x01\x81" MASK "\x60\x89\x80" MASK "\x81\x80" MASK), 15, "within" },
     // Close frames.
     { STR_INIT("\x88\x81" MASK "\x02"), 7, "code" },
+    { STR_INIT("\x89\x82\0\0\0\0\x03\xe8\x88\x81\0\0\0\0\x03"), 15, "code" }, // the ping had more
     { STR_INIT("\x88\x82\0\0\0\0\x00\x00"), 8, "code" },
     { STR_INIT("\x88\x82\0\0\0\0\x03\xe7"), 8, "code" }, // 999
     { STR_INIT("\x88\x82\0\0\0\0\x03\xec"), 8, "code" }, // 1004
@@ -478,9 +479,10 @@ static void test_write(void **state)
     assert_memory_equal(buf, "\x89\x00", 2);
     assert_int_equal(frame_write(buf, sizeof buf, FRAME_PONG, (struct str){ pattern, 125 }), 127);
     assert_int_equal(frame_write(buf, sizeof buf, FRAME_PONG, (struct str){ pattern, 126 }), 0);
-    memcpy(buf, "in place", 8);
-    assert_int_equal(frame_write(buf, sizeof buf, FRAME_BINARY, (struct str){ buf, 8 }), 10);
-    assert_memory_equal(buf, "\x82\x08in place", 10);
+    memcpy(stream.p, pattern, 60000);
+    assert_int_equal(frame_write(stream.p, sizeof stream.p, FRAME_BINARY, (struct str){ stream.p, 60000 }),
+                     60004);
+    assert_memory_equal(stream.p + 4, pattern, 60000);
 }
 
 static void test_write_close(void **state)

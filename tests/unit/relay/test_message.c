@@ -299,6 +299,10 @@ static const struct {
     { STR_INIT("{\"id\": \"C\xc3\xa9\", \"response\": nan}"), NULL },
     { STR_INIT("{\"id\": \"C\x01\", \"response\": nan}"), NULL },
     { STR_INIT("{\"id\": \"C 1\", \"response\": nan}"), NULL },
+    { STR_INIT("{\"id\": \"C\x7f\", \"response\": nan}"), NULL },
+    { STR_INIT("\"id\": \"C1\", \"response\": nan}"), NULL },
+    { STR_INIT("{\"id\" \"C1\", \"response\": nan}"), NULL },
+    { STR_INIT("{: \"C1\", \"response\": nan}"), NULL },
     { STR_INIT("{\"id\":\"" ID120 "123456789\",nan"), NULL },
     // Not at the beginning: a string in the answer to one call could hold the id of another.
     { STR_INIT("{\"response\": \"{\\\"id\\\": \\\"C2\\\",\", \"id\": \"C1\", nan"), NULL },
@@ -584,6 +588,15 @@ static const struct str memory_texts[] = {
     STR_INIT("{\"key\":\"k\",\"v\":7}"),
 };
 
+// More than fits into the first block of an arena.
+static struct str long_text(char *p, size_t room)
+{
+    size_t n = (size_t)sprintf(p, "{\"id\":\"C1\",\"response\":\"");
+    memset(p + n, 'x', room - n);
+    memcpy(p + room - 2, "\"}", 2);
+    return (struct str){ p, room };
+}
+
 static void check_memory(const struct message *whole, bool ok, const struct message *m, const struct err *err)
 {
     if (mem_failed()) {
@@ -602,15 +615,18 @@ static void check_memory(const struct message *whole, bool ok, const struct mess
 static void test_parse_out_of_memory(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof memory_texts / sizeof *memory_texts; i++) {
-        struct message whole = parse(memory_texts[i]);
+    char space[10000];
+    enum { TEXTS = sizeof memory_texts / sizeof *memory_texts };
+    for (size_t i = 0; i <= TEXTS; i++) {
+        struct str text = i < TEXTS ? memory_texts[i] : long_text(space, sizeof space);
+        struct message whole = parse(text);
         bool failed = true;
         for (long n = 1; failed; n++) {
             struct arena *a = arena_new_small(1 << 20, 16);
             struct message m = { .kind = MESSAGE_OTHER };
             struct err err = { 0 };
             mem_fail_at(n);
-            bool ok = message_parse(a, memory_texts[i], &m, &err);
+            bool ok = message_parse(a, text, &m, &err);
             check_memory(&whole, ok, &m, &err);
             failed = mem_failed();
             mem_fail_at(0);
@@ -641,6 +657,8 @@ static void test_arguments_out_of_memory(void **state)
     }
 }
 
+static char not_utf8[5000];
+
 static struct str write_one(struct arena *a, int which)
 {
     switch (which) {
@@ -650,14 +668,16 @@ static struct str write_one(struct arena *a, int which)
     case 3: return message_response(a, STR("C1"), STR("null"));
     case 4: return message_error(a, STR("C1"), "text");
     case 5: return message_string(a, STR("text\x01\n"));
-    default: return message_string(a, STR("text\xff"));
+    case 6: return message_string(a, STR("text\xff"));
+    default: return message_error(a, STR("C1"), not_utf8);
     }
 }
 
 static void test_write_out_of_memory(void **state)
 {
     (void)state;
-    for (int which = 0; which <= 6; which++) {
+    memset(not_utf8, 0xff, sizeof not_utf8 - 1);
+    for (int which = 0; which <= 7; which++) {
         struct str whole = write_one(arena, which);
         bool failed = true;
         for (long n = 1; failed; n++) {
