@@ -21,7 +21,7 @@ struct relay_hub *relay_hub_new(const struct config *config, struct device_table
     }
     h->config = config;
     h->presence = presence;
-    h->first = table;
+    h->table = table;
     return h;
 }
 
@@ -29,7 +29,7 @@ void relay_hub_free(struct relay_hub *h)
 {
     if (!h) return;
     presence_free(h->presence);
-    device_table_drop(h->first);
+    device_table_drop(h->table);
     free(h);
 }
 
@@ -79,7 +79,8 @@ void relay_hub_devices(struct relay_hub *h, struct device_table *table)
         *t = (struct table_mail){ { NULL, take_table }, h->workers[i].relay, device_table_hold(table) };
         mailbox_post(&h->workers[i].loop.mailbox, &t->mail);
     }
-    device_table_drop(table);
+    device_table_drop(h->table);
+    h->table = table;
 }
 
 // --- a worker's part
@@ -105,7 +106,7 @@ struct relay_worker *relay_worker_new(struct worker *w, struct relay_hub *h)
     }
     r->w = w;
     r->hub = h;
-    r->devices = device_table_hold(h->first);
+    r->devices = device_table_hold(h->table);
     r->announce.fire = announce_all;
     throttle_init(&r->by_key, seeds[0], LIMIT_PICO_FAILURES, WINDOW_MS);
     throttle_init(&r->by_address, seeds[1], FAILURES_ADDRESS, WINDOW_MS);

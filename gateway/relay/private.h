@@ -27,7 +27,7 @@ struct relay_hub {
     const struct config *config;
     struct worker *workers;
     size_t nworkers;
-    struct device_table *first; // for workers that are made later
+    struct device_table *table; // the last one
     struct presence *presence;
     _Atomic uint64_t serial; // of logins
 };

@@ -377,7 +377,8 @@ static void test_admin_lists_boards(void **state)
     struct device_table *t;
     struct err err = { 0 };
     static const char text[] =
-        "{\"devices\":[{\"id\":\"0123456789abcdef\",\"name\":\"lamp\",\"created\":1,\"functions\":\"*\","
+        "{\"version\":1,\"devices\":[{\"id\":\"0123456789abcdef\",\"name\":\"lamp\",\"created\":1,"
+        "\"functions\":\"*\","
         "\"keys\":[{"
         "\"sha256\":\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\",\"created\":1}]}]}";
     if (!device_table_parse(str_c(text), &t, &err)) fail_msg("%s", err.detail);
