@@ -38,7 +38,8 @@ struct message {
 // LIMIT_PICO_DEPTH, has an id that is no string of 1 to 128 bytes, means several things at once (a result and
 // an error), or carries "objects" that are not empty (unless it is a CALL: that has to be answered). The id
 // of a text that is no JSON is taken from its very beginning ({"id":"...",), where the encoder of MicroPython
-// puts it: "nan", "<object>" and other things that are no JSON come after it. False: out of memory.
+// puts it: "nan", "<object>" and other things that are no JSON come after it. Integers beyond 64 bits become
+// the nearest float, as in any browser. False: out of memory.
 bool message_parse(struct arena *a, struct str text, struct message *ret, struct err *err);
 
 // Texts for a board. Absent: out of memory.
