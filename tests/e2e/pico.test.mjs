@@ -468,6 +468,18 @@ describe('the relay of boards', () => {
     assert.ok(!p.gateway.notJson().length);
   });
 
+  it('the line of a link in the access log is written at its end, and says where it was', async () => {
+    const board = await p.board('short-lived', { f: () => 1 });
+    for (let i = 0; i < 200; i++) await p.result(p.ann, 'lamp/flash', ['x'.repeat(i * 10)]); // what was its buffer is somebody else's now
+    board.drop();
+    board.stop();
+    const mine = (l) => l.client === board.options.localAddress;
+    const line = await until('the line', () => p.gateway.access().find(mine));
+    assert.deepEqual([line.method, line.host, line.path, line.status], ['GET', HOST, '/uplink', 101]);
+    const strange = p.gateway.access().filter((l) => l.status === 101 && !['/uplink', '/_/uplink'].includes(l.path));
+    assert.deepEqual(strange, []);
+  });
+
   it('metrics', async () => {
     const metrics = async () => Object.fromEntries(await Promise.all(['links_open', 'links_total', 'logins_refused_total', 'calls_total', 'calls_failed_total'].map(async (m) => [m, await p.gateway.metric(`pico_${m}`)])));
     const before = await metrics();

@@ -140,22 +140,25 @@ export class PicoStage {
 
   // --- workers
 
-  // The worker that has the connection from this port of 127.x: the epoll descriptor that watches its socket.
-  workerOf(localPort) {
-    const pid = this.gateway.gatewayPid();
-    const ports = `:${this.gateway.port.toString(16).padStart(4, '0')} `.toUpperCase();
-    const peer = `:${localPort.toString(16).padStart(4, '0')}`.toUpperCase();
-    const row = readFileSync(`/proc/${pid}/net/tcp`, 'utf8').split('\n').map((l) => l.trim().split(/\s+/)).find((c) => `${c[1]} `.endsWith(ports) && c[2]?.endsWith(peer));
+  // The gateway process; while an old one still ends, the new one.
+  get pid() { return Math.max(...this.gateway.processes().filter((x) => !x.args.some((a) => a.includes('verifier'))).map((x) => x.pid)); }
+
+  // The worker that has this connection of ours: the epoll descriptor that watches its other end.
+  workerOf({ localAddress = '', localPort = 0 }) {
+    const hex = (n, digits) => n.toString(16).toUpperCase().padStart(digits, '0');
+    const peer = `${localAddress.split('.').reverse().map((n) => hex(Number(n), 2)).join('')}:${hex(localPort, 4)}`;
+    const proc = `/proc/${this.pid}`;
+    const row = readFileSync(`${proc}/net/tcp`, 'utf8').split('\n').map((l) => l.trim().split(/\s+/)).find((c) => c[2] === peer && c[9] !== '0');
     if (!row) return undefined;
-    const fds = readdirSync(`/proc/${pid}/fd`).map((fd) => { try { return [fd, readlinkSync(`/proc/${pid}/fd/${fd}`)]; } catch { return [fd, '']; } });
+    const fds = readdirSync(`${proc}/fd`).map((fd) => { try { return [fd, readlinkSync(`${proc}/fd/${fd}`)]; } catch { return [fd, '']; } });
     const socket = fds.find(([, to]) => to === `socket:[${row[9]}]`)?.[0];
     return fds.filter(([, to]) => to === 'anon_inode:[eventpoll]').map(([fd]) => fd)
-      .find((fd) => new RegExp(`^tfd:\\s+${socket} `, 'm').test(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8')));
+      .find((fd) => new RegExp(`^tfd:\\s+${socket} `, 'm').test(readFileSync(`${proc}/fdinfo/${fd}`, 'utf8')));
   }
 
   // A kept connection to each worker. An idle worker takes every connection that comes, so many come at once.
   async agents() {
-    const pid = this.gateway.gatewayPid();
+    const { pid } = this;
     const alive = (a) => a.socket && !a.socket.destroyed;
     if (this.kept?.pid === pid && this.kept.agents.every(alive)) return this.kept.agents;
     this.dropAgents();
@@ -163,7 +166,7 @@ export class PicoStage {
     await until('a connection to each worker', async () => {
       const made = await Promise.all(Array.from({ length: 24 }, async (_, i) => { await sleep(i / 4); return this.connectedAgent(); }));
       for (const agent of made) {
-        const worker = this.workerOf(agent.socket?.localPort ?? 0);
+        const worker = this.workerOf(agent.socket ?? {});
         if (worker && !found.has(worker)) found.set(worker, agent);
         else agent.destroy();
       }
