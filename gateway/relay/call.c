@@ -57,7 +57,9 @@ static void answer_json_error(struct exchange *x, struct str type, struct str me
 
 static void refuse(struct exchange *x)
 {
-    answer_json_error(x, str_c(err_name(x->err.code)), str_c(err_text(x->err.code)));
+    const char *text =
+        x->err.code == ERR_POLICY_DENIED ? "You may not call this function." : err_text(x->err.code);
+    answer_json_error(x, str_c(err_name(x->err.code)), str_c(text));
 }
 
 static void answer_outcome(struct exchange *x, const struct relay_call *call)
