@@ -234,7 +234,6 @@ static void forget_head(struct conn *c, struct exchange *x)
         arena_str(x->arena, x->target.path); // a path that was canonical already is the head's own
     x->host = arena_str(x->arena, x->host);
     x->req.target = x->req.host = x->req.path_query = x->target.query = STR_NONE;
-    x->target.path = arena_str(x->arena, x->target.path); // for the log: it may be in the buffer too
     x->req.fields.n = 0;
     c->h1.head_bytes = 0;
 }

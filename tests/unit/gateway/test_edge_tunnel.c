@@ -75,7 +75,8 @@ static void test_bytes_travel_as_they_are(void **state)
     client_close(&c);
     assert_true(backend_is_closed(b));
     close(b);
-    edge_expect_log(e, "\"status\":101", "\"bytes\":");
+    // What was said is nobody's business: the buffer of the request's head is the tunnel's now.
+    edge_expect_log(e, "\"status\":101", "\"path\":\"/ws\"");
 }
 
 enum { BIG = 2 * 1024 * 1024 };
