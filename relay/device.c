@@ -78,7 +78,7 @@ bool device_has_key(const struct device *d, const uint8_t hash[SHA256_BYTES], in
 {
     bool found = false;
     for (size_t i = 0; i < d->nkeys; i++)
-        found |= crypto_equal(d->keys[i].hash, hash, SHA256_BYTES) & key_valid(&d->keys[i], now);
+        found |= (int)crypto_equal(d->keys[i].hash, hash, SHA256_BYTES) & (int)key_valid(&d->keys[i], now);
     return found;
 }
 
