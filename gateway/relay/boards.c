@@ -47,6 +47,7 @@ void boards_offered(struct exchange *x, const struct route *route, struct arena 
     *ret = (struct offered_boards){ .v = arena_array(a, t->n, sizeof *ret->v) };
     for (size_t i = 0; i < t->n && ret->v && !ret->more; i++) {
         const struct board *b = relay_board(r, t->v[i].id);
+        ret->decisions++; // looking for it costs about as much
         if (!b) continue;
         struct offered_board o = { .name = t->v[i].name, .online = b->online };
         o.functions = arena_array(a, b->functions.n, sizeof *o.functions);

@@ -84,7 +84,7 @@ struct offered_boards {
     struct offered_board *v;
     size_t n;
     bool more;        // there are others that the visitor may use: LIMIT_PICO_LIST_BYTES
-    size_t decisions; // of policy that this has cost
+    size_t decisions; // of policy that this has cost, and boards that were looked for
 };
 // The boards of which policy lets this exchange's visitor call at least one function, in order of their
 // names; of those that are offline, with the functions that they had. The strings are the directory's: valid
