@@ -310,6 +310,7 @@ static int run_functions(const struct command *self, int argc, char **argv)
 const struct command command_pico_functions = {
     "pico functions", "NAME --functions A,B|* " CONFIG_SYNOPSIS,
     "Changes which functions a board may register.",
-    "The list replaces the one before it; '*' (in quotes, for the shell) allows any.\n" CONFIG_HELP,
+    "The list replaces the one before it; '*' (in quotes, for the shell) allows any.\n"
+    "A board that is connected has to connect anew, which it does within seconds.\n" CONFIG_HELP,
     run_functions
 };
