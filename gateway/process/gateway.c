@@ -72,7 +72,10 @@ static bool make_relay(struct gateway *g, struct err *err)
 {
     const struct config *c = g->setup->config;
     struct device_table *table;
-    if (!devices_read(c->state_dir, &table, err)) return false;
+    struct err why = { 0 };
+    // A damaged file costs the boards, not the applications: the thread that watches it logs what is wrong,
+    // and takes it up when it is mended.
+    if (!devices_read(c->state_dir, &table, &why) && !device_table_parse(STR(""), &table, err)) return false;
     g->shared.relay = relay_hub_new(c, table);
     return g->shared.relay || err_set(err, ERR_NO_MEMORY, "relay");
 }
