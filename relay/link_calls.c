@@ -197,13 +197,13 @@ static bool send_in(struct link *l, struct call_slot *s, struct relay_call *c)
 void calls_send(struct link *l)
 {
     expire_waiting(l);
-    link_settle(l); // may end the link
-    struct call_slot *s = free_slot(l);
-    struct relay_call *c = l->waiting;
-    if (!s || !c || l->state != LINK_OPEN) return;
-    dequeue(l, c);
-    if (send_in(l, s, c)) return;
-    end(l, c);
+    link_settle(l); // may end the link, and then none waits
+    struct call_slot *s;
+    while (!l->first && l->waiting && (s = free_slot(l))) {
+        struct relay_call *c = l->waiting;
+        dequeue(l, c);
+        if (!send_in(l, s, c)) end(l, c); // and the next one has its turn
+    }
     link_settle(l);
 }
 

@@ -40,7 +40,6 @@ static void open_link(struct link *l, struct arena *a, bool old)
     struct str reply = message_login_ok(a);
     if (l->state != LINK_WAITING) return; // the owner closed it at the sight of the key
     l->state = LINK_OPEN;
-    l->heard_ms = l->now_ms;
     l->ping_ms = l->now_ms + l->settings.ping_ms;
     if (!reply.p) link_shut_no_memory(l);
     if (!output_frame(l, FRAME_TEXT, reply)) return;
@@ -84,11 +83,9 @@ static bool keep_name(struct link *l, struct str name)
 static void register_name(struct link *l, struct str name)
 {
     struct err why;
-    if (!name.p || !function_name_valid(name)) {
-        err_set(&why, ERR_UPLINK_NAME, "not a name that a function can have");
-        refuse_name(l, name, &l->told_name, &why);
-    } else if (!device_may_register(l->device, name)) {
-        err_set(&why, ERR_UPLINK_NAME, "not one that the key allows");
+    if (!device_may_register(l->device, name)) {
+        err_set(&why, ERR_UPLINK_NAME, "%s",
+                function_name_valid(name) ? "the key does not allow it" : "no function can have this name");
         refuse_name(l, name, &l->told_name, &why);
     } else if (strlist_has(link_functions(l), name)) {
         return; // App Server counts such a function twice; here a board has it or has it not
@@ -107,7 +104,7 @@ static void register_name(struct link *l, struct str name)
 // Only who made a call that this very board works on at this moment.
 static struct str email_of(struct link *l, struct arena *a, const struct message *m)
 {
-    struct relay_call *c = m->call_stack_id.p ? calls_pending(l, m->call_stack_id) : NULL;
+    struct relay_call *c = calls_pending(l, m->call_stack_id);
     struct str email = c ? l->owner->caller_email(l->context, c) : STR_NONE;
     l->counts.lookups++;
     return email.p ? message_string(a, email) : STR("null");
@@ -177,7 +174,6 @@ void link_take_text(struct link *l, struct str text)
     else
         message(l, a, &m, &why);
     arena_free(a);
-    link_settle(l);
 }
 
 void link_take_binary(struct link *l)

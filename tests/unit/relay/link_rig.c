@@ -49,6 +49,7 @@ static struct str on_caller_email(void *context, struct relay_call *call)
 {
     struct rig *r = context;
     tell(r, "email of %.*s", STR_FMT(call->user));
+    if (r->on_email) r->on_email(r);
     return r->email;
 }
 
@@ -56,7 +57,10 @@ static void on_finished(void *context, struct relay_call *call)
 {
     struct rig *r = context;
     unsigned number = (unsigned)strtoul(call->id, NULL, 16);
+    assert_false(r->in_finished); // one after the other, whatever is done within
+    r->in_finished = true;
     tell(r, "%u %s", number, err_name(call->err.code));
+    if (call->err.code == ERR_NONE) assert_non_null(call->result.p);
     if (call->err.code == ERR_NONE)
         tell(r, "= %.*s", call->result.n < 200 ? (int)call->result.n : 200, call->result.p);
     if (call->err.code == ERR_PICO_FUNCTION)
@@ -65,6 +69,7 @@ static void on_finished(void *context, struct relay_call *call)
     if (r->look_at_call) r->look_at_call(call);
     arena_free(call->arena);
     if (r->on_finished) r->on_finished(r, number);
+    r->in_finished = false;
 }
 
 static void on_closing(void *context, const struct err *why)

@@ -33,6 +33,8 @@ struct rig {
     void (*on_finished)(struct rig *r, unsigned number);
     void (*look_at_call)(struct relay_call *c); // when it is finished
     void (*on_login)(struct rig *r);
+    void (*on_email)(struct rig *r);
+    bool in_finished;
     bool no_device; // the key is nobody's
     char told[16384];
     size_t ntold;

@@ -274,6 +274,19 @@ static void test_names_at_most(void **state)
     rig_end(&r);
 }
 
+// What is told of a name is no longer than a name can be.
+static void test_long_name(void **state)
+{
+    (void)state;
+    struct rig r;
+    char told[256];
+    rig_login(&r);
+    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"%01000d\"}", 7);
+    snprintf(told, sizeof told, "refused %0128d uplink.name", 0);
+    rig_told(&r, told);
+    rig_end(&r);
+}
+
 // --- what the board asks
 
 static void test_echo(void **state)
@@ -385,6 +398,7 @@ static void test_silence(void **state)
     assert_int_equal(link_state(r.link), LINK_OPEN);
     rig_later(&r, 59999);
     assert_int_equal(link_state(r.link), LINK_OPEN);
+    assert_int_equal(link_due(r.link), r.now + 1);
     // What is not a whole frame is no sign of life.
     rig_bytes(&r, STR("\x81"));
     rig_later(&r, 1);
@@ -531,6 +545,53 @@ static void test_gone(void **state)
     rig_told(&r, "");
 }
 
+// What the owner holds when the connection breaks is not sent by anybody.
+static void test_gone_with_a_frame_in_hand(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    rig_frame(&r, 0x89, STR("ping"));
+    assert_non_null(link_output(r.link).p);
+    link_gone(r.link, r.now);
+    rig_hears_nothing(&r);
+    rig_told(&r, "closing uplink.closed");
+    rig_end(&r);
+}
+
+// Bytes behind what ends the link are thrown away, those that came together with it too.
+static void test_bytes_behind_the_end(void **state)
+{
+    (void)state;
+    static const struct str ends[] = { STR_INIT("\x88\x80mask"), STR_INIT("\x83\x80mask") };
+    for (size_t i = 0; i < 2; i++) {
+        struct rig r;
+        char buf[256];
+        rig_new(&r);
+        rig_says(&r, LOGIN);
+        memcpy(buf, ends[i].p, ends[i].n);
+        size_t n = ends[i].n;
+        n += rig_frame_write(buf + n, 0x81, STR("{\"type\":\"REGISTER\",\"name\":\"flash\"}"));
+        rig_bytes(&r, (struct str){ buf, n });
+        rig_told(&r, i == 0 ? "login the key; opened; closing uplink.closed"
+                            : "login the key; opened; closing uplink.frame");
+        rig_end(&r);
+    }
+}
+
+// Nothing was handed out: then nothing has been sent.
+static void test_sent_without_output(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    link_sent(r.link);
+    rig_frame(&r, 0x89, STR("ping"));
+    link_sent(r.link);
+    rig_hears_frame(&r, FRAME_PONG, STR("ping"));
+    rig_end(&r);
+}
+
 // A frame that the owner has begun to write stays whole; what only waits is dropped.
 static void test_close_behind_a_frame(void **state)
 {
@@ -554,9 +615,12 @@ static void test_closing_in_time(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
+    rig_bytes(&r, STR("\x81")); // its clock stands still now
+    rig_later(&r, 9999);
     close_it(&r);
     assert_int_equal(link_due(r.link), r.now + 1000);
     rig_later(&r, 999);
+    assert_int_equal(link_due(r.link), r.now + 1);
     assert_int_equal(link_state(r.link), LINK_CLOSING);
     rig_later(&r, 1);
     assert_int_equal(link_state(r.link), LINK_CLOSED);
@@ -610,6 +674,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_names_of_any_function),
         cmocka_unit_test(test_names_at_most),
+        cmocka_unit_test(test_long_name),
         cmocka_unit_test(test_echo),
         cmocka_unit_test(test_echo_too_large),
         cmocka_unit_test(test_other_questions),
@@ -622,6 +687,9 @@ int main(void)
         cmocka_unit_test(test_board_closes),
         cmocka_unit_test(test_stray_close),
         cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_gone_with_a_frame_in_hand),
+        cmocka_unit_test(test_bytes_behind_the_end),
+        cmocka_unit_test(test_sent_without_output),
         cmocka_unit_test(test_close_behind_a_frame),
         cmocka_unit_test(test_closing_in_time),
         cmocka_unit_test(test_drain),

@@ -348,7 +348,51 @@ static void test_place_of_a_timeout(void **state)
     rig_answers(&r, 1, "1"); // too late even for that
     assert_int_equal(link_counts(r.link).late, 0);
     assert_int_equal(link_counts(r.link).unknown, 1);
+    for (unsigned i = 3; i <= 7; i++) {
+        if (i == 7) hears_calls(&r, 7, 7);
+        rig_answers(&r, i, "1");
+    }
+    assert_int_equal(link_load(r.link), 0);
+    r.told[0] = '\0', r.ntold = 0;
     rig_told(&r, "");
+    rig_end(&r);
+}
+
+// A place that was given up and not taken since: the answer is nobody's then.
+static void test_answer_after_the_place_is_given_up(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    struct relay_call *c = rig_call_new(&r, "flash", "ann", "[1]");
+    c->limit_ms = 5000;
+    assert_int_equal(rig_give(&r, c), ERR_NONE);
+    hears_calls(&r, 1, 1);
+    rig_later(&r, 5000);
+    rig_later(&r, 5000);
+    assert_int_equal(link_load(r.link), 0);
+    rig_answers(&r, 1, "1");
+    assert_int_equal(link_counts(r.link).late, 0);
+    assert_int_equal(link_counts(r.link).unknown, 1);
+    rig_told(&r, "1 pico.timeout");
+    rig_end(&r);
+}
+
+// The clock of a call runs while it waits.
+static void test_deadline_of_a_call_that_waits(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    make_calls(&r, 4, "ann");
+    hears_calls(&r, 1, 4);
+    struct relay_call *c = rig_call_new(&r, "flash", "ben", "[1]");
+    c->limit_ms = 1500;
+    assert_int_equal(rig_give(&r, c), ERR_NONE);
+    assert_int_equal(link_due(r.link), r.now + 1500);
+    rig_later(&r, 1500);
+    rig_told(&r, "5 pico.timeout");
+    assert_int_equal(link_load(r.link), 4); // it had no place that could be kept
     rig_end(&r);
 }
 
@@ -390,6 +434,8 @@ static void test_timeout_before_it_is_sent(void **state)
     rig_frame(&r, 0x89, STR("stuck"));
     assert_non_null(link_output(r.link).p);
     make_calls(&r, 2, "ann");
+    assert_non_null(link_output(r.link).p);
+    assert_int_equal(link_counts(r.link).calls, 0);
     rig_later(&r, 15000);
     make_calls(&r, 1, "ann");
     rig_later(&r, 15000);
@@ -467,6 +513,29 @@ static void test_look_ups_of_another_board(void **state)
     rig_told(&a, "1 none; = 1");
     rig_end(&a);
     rig_end(&b);
+}
+
+static void close_at_look_up(struct rig *r)
+{
+    struct err why;
+    err_set(&why, ERR_UPLINK_REVOKED, "test");
+    link_close(r->link, 1008, &why, r->now);
+}
+
+// The owner finds that the board may not stay, and says so at the moment of the look-up: no answer goes out.
+static void test_close_from_a_look_up(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    r.email = STR("ann@example.org");
+    r.on_email = close_at_look_up;
+    make_calls(&r, 1, "ann");
+    hears_calls(&r, 1, 1);
+    rig_says(&r, LOOKUP, rig_id(1));
+    rig_told(&r, "email of ann; closing uplink.revoked; 1 pico.lost");
+    rig_hears_close(&r, 1008);
+    rig_end(&r);
 }
 
 static void test_email_is_escaped(void **state)
@@ -638,10 +707,13 @@ int main(void)
         cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_answer_at_the_deadline),
         cmocka_unit_test(test_place_of_a_timeout),
+        cmocka_unit_test(test_answer_after_the_place_is_given_up),
+        cmocka_unit_test(test_deadline_of_a_call_that_waits),
         cmocka_unit_test(test_place_of_a_long_timeout),
         cmocka_unit_test(test_timeout_before_it_is_sent),
         cmocka_unit_test(test_look_ups),
         cmocka_unit_test(test_look_ups_of_another_board),
+        cmocka_unit_test(test_close_from_a_look_up),
         cmocka_unit_test(test_email_is_escaped),
         cmocka_unit_test(test_call_from_finished),
         cmocka_unit_test(test_close_from_finished),

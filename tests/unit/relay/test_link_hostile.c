@@ -136,10 +136,25 @@ static void test_busy_is_no_flood(void **state)
     rig_login(&r);
     for (int i = 0; i < 10 * LIMIT_PICO_MESSAGES_PER_SECOND; i++) {
         r.now++;
-        rig_frame(&r, 0x8a, STR(""));
+        rig_frame(&r, 0x89, STR("and I read what you send"));
+        rig_hears_frame(&r, FRAME_PONG, STR("and I read what you send"));
     }
     rig_told(&r, "");
     assert_int_equal(link_state(r.link), LINK_OPEN);
+    rig_end(&r);
+}
+
+// Nobody saves up for a flood by being silent.
+static void test_flood_after_silence(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    r.now += 59000;
+    for (int i = 0; i < LIMIT_PICO_MESSAGES_BURST; i++) rig_frame(&r, 0x8a, STR(""));
+    rig_told(&r, "");
+    rig_frame(&r, 0x8a, STR(""));
+    rig_told(&r, "closing uplink.flood");
     rig_end(&r);
 }
 
@@ -291,6 +306,26 @@ static void test_takes_nothing_for_long(void **state)
     rig_later(&r, 1);
     rig_told(&r, "closing uplink.output");
     rig_hears_close(&r, 1008);
+    rig_end(&r);
+}
+
+// The clock for that runs while there is something to take.
+static void test_takes_nothing_while_there_is_nothing(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    rig_later(&r, 20000);
+    rig_hears_frame(&r, FRAME_PING, STR(""));
+    r.now += 19000;
+    rig_frame(&r, 0x89, STR(""));
+    rig_later(&r, 41500); // a minute after the ping had left
+    rig_told(&r, "");
+    rig_later(&r, 18499);
+    rig_told(&r, "");
+    rig_frame(&r, 0x8a, STR(""));
+    rig_later(&r, 1);
+    rig_told(&r, "closing uplink.output");
     rig_end(&r);
 }
 
@@ -479,6 +514,8 @@ static void test_allocations_fail(void **state)
         play(&r, calls);
         more = mem_failed();
         mem_fail_at(0);
+        while (link_output(r.link).p) link_sent(r.link);
+        assert_int_equal(link_state(r.link), LINK_CLOSED);
         rig_end(&r);
         assert_non_null(strstr(r.told, "closing "));
         assert_null(strstr(strstr(r.told, "closing ") + 1, "closing "));
@@ -496,6 +533,7 @@ int main(void)
         cmocka_unit_test(test_largest_answer),
         cmocka_unit_test(test_flood_of_messages),
         cmocka_unit_test(test_busy_is_no_flood),
+        cmocka_unit_test(test_flood_after_silence),
         cmocka_unit_test(test_flood_before_the_login),
         cmocka_unit_test(test_flood_of_bytes),
         cmocka_unit_test(test_flood_of_empty_fragments),
@@ -503,6 +541,7 @@ int main(void)
         cmocka_unit_test(test_reads_nothing),
         cmocka_unit_test(test_reads_nothing_of_pongs),
         cmocka_unit_test(test_takes_nothing_for_long),
+        cmocka_unit_test(test_takes_nothing_while_there_is_nothing),
         cmocka_unit_test(test_broken_messages),
         cmocka_unit_test(test_broken_messages_of_no_call),
         cmocka_unit_test(test_broken_and_late),

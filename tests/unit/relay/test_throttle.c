@@ -97,7 +97,7 @@ static void test_full(void **state)
 {
     (void)state;
     char who[32];
-    int refused = 0;
+    int refused = 0, early = 0;
     for (int i = 0; i < 3 * THROTTLE_ENTRIES; i++) {
         snprintf(who, sizeof who, "enemy %d", i);
         fails(who, MAX, i);
@@ -106,7 +106,9 @@ static void test_full(void **state)
     for (int i = 0; i < 3 * THROTTLE_ENTRIES; i++) {
         snprintf(who, sizeof who, "enemy %d", i);
         refused += refuses(who, 3 * THROTTLE_ENTRIES);
+        if (i < THROTTLE_ENTRIES) early = refused;
     }
+    assert_true(early < refused / 8);
     assert_in_range(refused, THROTTLE_ENTRIES / 2, THROTTLE_ENTRIES);
 }
 
