@@ -182,7 +182,7 @@ describe('the relay of boards', () => {
 
   it('the list has the boards and functions that one may use', async () => {
     const boards = await p.list(p.ann);
-    assert.deepEqual(boards.map((b) => b.name), ['door', 'early', 'lamp']);
+    assert.deepEqual(boards.map((b) => b.name), ['door', 'early', 'lamp', 'plain'], 'those that have been here');
     assert.deepEqual(boards.find((b) => b.name === 'lamp').functions.map((f) => f.name).sort(), Object.keys(lampFunctions).sort());
     assert.ok(boards.every((b) => b.functions.every((f) => typeof f.online === 'boolean')));
     assert.deepEqual(boards.find((b) => b.name === 'door').functions, [{ name: 'close', online: true }], 'nobody may open');
@@ -265,11 +265,11 @@ describe('the relay of boards', () => {
   });
 
   it('outside of calls there is nobody, and other commands are refused at once', async () => {
-    assert.equal(await lamp.call('anvil.private.users.get_current_user_email', [], { allow_remembered: true }), null);
-    assert.equal(await lamp.call('anvil.private.users.get_current_user_email', [], {}, 'f'.repeat(32)), null, 'an invented call');
-    assert.equal(await lamp.call('anvil.private.users.get_current_user_email', [], {}, lamp.calls.at(-1).id), null, 'a call that is over');
+    assert.equal(await lamp.ask('anvil.private.users.get_current_user_email', [], { allow_remembered: true }), null);
+    assert.equal(await lamp.ask('anvil.private.users.get_current_user_email', [], {}, 'f'.repeat(32)), null, 'an invented call');
+    assert.equal(await lamp.ask('anvil.private.users.get_current_user_email', [], {}, lamp.calls.at(-1).id), null, 'a call that is over');
     for (const command of ['anvil.private.fetch_lazy_media', 'flash', 'open', '', 'x'.repeat(10000)]) {
-      await assert.rejects(lamp.call(command), (e) => typeof e.message === 'string' && e.message.length > 0, command.slice(0, 20));
+      await assert.rejects(lamp.ask(command), (e) => typeof e.message === 'string' && e.message.length > 0, command.slice(0, 20));
     }
     assert.equal(lamp.sessions.length, 1);
     assert.equal(lamp.unknownAnswers, 0);

@@ -401,8 +401,14 @@ export class Board {
     return this.session;
   }
 
+  // A call for the tests: fails when the session ends before the answer.
+  async ask(...call) {
+    const { over } = this.session;
+    return Promise.race([this.call(...call), over.then((why) => { throw new Error(`the session ended before the answer: ${why}`); })]);
+  }
+
   // What the other side has read when this is answered: everything before.
-  settled() { return this.call('anvil.private.echo', ['settled']); }
+  settled() { return this.ask('anvil.private.echo', ['settled']); }
 
   frame(opcode, payload = '', options = {}) { return this.session.send(opcode, Buffer.from(payload), options); }
   raw(...parts) { return this.session.write(...parts.map((p) => Buffer.from(p))); }

@@ -252,7 +252,7 @@ export class PicoStage {
 export function assertFailure(res, status, type, what = '') {
   assert.equal(res.status, status, `${what}: ${res.status} ${res.text.slice(0, 500)}`);
   assert.match(res.headers['content-type'], /^application\/json/);
-  assert.ok(res.json?.error && typeof res.json.error.message === 'string' && res.json.error.message, `${what}: ${res.text.slice(0, 500)}`);
+  assert.ok(typeof res.json?.error?.message === 'string' && (res.json.error.message || status === 500), `${what}: ${res.text.slice(0, 500)}`);
   if (type) assert.equal(res.json.error.type, type, res.text.slice(0, 500));
   assert.ok(res.json.request_id, `${what}: no request_id in ${res.text.slice(0, 500)}`);
 }
