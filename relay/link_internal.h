@@ -107,7 +107,7 @@ void output_free(struct link *l);
 // --- link_calls.c
 
 void calls_expire(struct link *l); // deadlines; callers that left; the places of calls that have timed out
-void calls_send(struct link *l);   // one that waits, if a place is free
+void calls_send(struct link *l);   // one that waits, if a place is free and nothing else is to go out
 void calls_lose(struct link *l, const struct err *why);
 int64_t calls_due(const struct link *l); // INT64_MAX: never
 bool calls_any(const struct link *l);

@@ -99,7 +99,7 @@ void output_free(struct link *l)
 
 struct str link_output(struct link *l)
 {
-    if (l->state == LINK_OPEN && !l->first) calls_send(l);
+    if (l->state == LINK_OPEN) calls_send(l);
     if (l->state == LINK_CLOSED || !l->first) return STR_NONE;
     l->in_hand = true;
     return (struct str){ l->first->bytes, l->first->n };

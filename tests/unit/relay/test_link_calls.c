@@ -273,6 +273,25 @@ static void test_gone_before_it_is_sent(void **state)
     rig_end(&r);
 }
 
+// A call becomes a frame when it can leave and not before: until then it can be withdrawn.
+static void test_one_at_a_time(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    make_calls(&r, 1, "ann");
+    struct relay_call *c = rig_call_new(&r, "flash", "ann", "[1]");
+    assert_int_equal(rig_give(&r, c), ERR_NONE);
+    make_calls(&r, 1, "ann");
+    assert_non_null(link_output(r.link).p);
+    assert_int_equal(link_counts(r.link).calls, 1);
+    c->gone = true;
+    rig_hears_call(&r, 1, "flash");
+    hears_calls(&r, 3, 3);
+    rig_told(&r, "2 pico.caller_gone");
+    rig_end(&r);
+}
+
 // --- time limits
 
 static void test_timeout(void **state)
@@ -704,6 +723,7 @@ int main(void)
         cmocka_unit_test(test_share_of_a_user),
         cmocka_unit_test(test_gone),
         cmocka_unit_test(test_gone_before_it_is_sent),
+        cmocka_unit_test(test_one_at_a_time),
         cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_answer_at_the_deadline),
         cmocka_unit_test(test_place_of_a_timeout),
