@@ -37,5 +37,5 @@ void form_body_read(struct exchange *x, void (*done)(struct exchange *x, const s
         return;
     }
     r->done = done;
-    whole_body_read(x, LIMIT_FORM_BYTES, parse, r);
+    whole_body_read(x, LIMIT_FORM_BYTES, &(struct whole_body_reader){ .done = parse, .context = r });
 }

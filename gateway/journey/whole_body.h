@@ -4,7 +4,11 @@
 
 #include "gateway/edge/exchange.h"
 
-// Calls done(x, body, context) when the whole body has arrived, in the exchange's arena; answers by itself
-// when it is larger than `max` or its framing is wrong.
-void whole_body_read(struct exchange *x, size_t max,
-                     void (*done)(struct exchange *x, struct str body, void *context), void *context);
+struct whole_body_reader {
+    // The whole body has arrived, in the exchange's arena.
+    void (*done)(struct exchange *x, struct str body, void *context);
+    // There is none: x->err says why (ERR_TOO_LARGE: more than `max`). Has to answer. NULL: answer_error.
+    void (*failed)(struct exchange *x, void *context);
+    void *context;
+};
+void whole_body_read(struct exchange *x, size_t max, const struct whole_body_reader *reader);

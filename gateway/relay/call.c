@@ -19,6 +19,7 @@ enum {
     BODY_SPARE = 4096, // of a call's JSON, for its frame and spaces ...
     BODY_ESCAPES = 6,  // ... and so many times the arguments, for escapes
     LOOK_MS = 2000,
+    LOST_MS = 5000, // beyond the call's limit, in which the board's worker says how it ended
 };
 
 // What is asked for, while its body is read; in the exchange's arena.
@@ -104,7 +105,8 @@ static void audit(struct worker *w, const struct asked *a, const struct relay_ca
     log_str(l, "kwargs", call->kwargs);
 }
 
-static void audit_caller(const struct caller *k)
+// `waits`: whoever called is there to hear of it.
+static void audit_caller(const struct caller *k, bool waits)
 {
     struct worker *w = k->c.home->w;
     struct log_line l;
@@ -113,6 +115,7 @@ static void audit_caller(const struct caller *k)
     log_c(&l, "client", k->address);
     log_str(&l, "user", k->user);
     audit(w, &k->asked, &k->c.call, &k->c.call.err, &l);
+    if (!waits) log_c(&l, "caller", "left");
     log_int(&l, "duration_ms", w->loop.now_ms - k->began_ms);
     log_end(&l);
 }
@@ -141,7 +144,7 @@ static void fail(struct caller *k)
 {
     struct exchange *x = k->x;
     k->c.call.err = x->err;
-    audit_caller(k);
+    audit_caller(k, true);
     caller_free(k);
     refuse(x);
 }
@@ -152,8 +155,9 @@ static void come_back(struct courier *c)
 {
     struct caller *k = container_of(c, struct caller, c);
     struct exchange *x = k->x;
-    audit_caller(k);
-    if (exchange_job_done(x) && !k->answered) {
+    bool waits = exchange_job_done(x) && !k->answered;
+    audit_caller(k, waits);
+    if (waits) {
         timer_clear(&c->home->w->loop, &k->look);
         x->on_gone = NULL;
         answer_outcome(x, &c->call);
@@ -168,22 +172,36 @@ static void on_gone(struct exchange *x)
     atomic_store_explicit(&k->c.call.gone, true, memory_order_relaxed);
 }
 
+// The caller gets this answer, whatever becomes of the call.
+static void give_up(struct caller *k, const struct err *why)
+{
+    struct exchange *x = k->x;
+    on_gone(x);
+    k->answered = true;
+    x->on_gone = NULL;
+    x->err = *why;
+    refuse(x);
+}
+
+// The board's worker keeps the limit; but one that ends at this moment may not send anything back.
+static bool is_lost(const struct caller *k, struct err *err)
+{
+    int64_t waited = k->x->worker->loop.now_ms - k->began_ms;
+    return waited > k->c.call.limit_ms + LOST_MS &&
+           !err_set(err, ERR_PICO_TIMEOUT, "no word from the board's worker");
+}
+
 // Whoever signs out does not wait for an answer any more; the board hears of nobody from then on.
 static void look_again(struct timer *t)
 {
     struct caller *k = container_of(t, struct caller, look);
-    struct exchange *x = k->x;
+    struct worker *w = k->x->worker;
     int64_t seen;
     struct err err = { 0 };
-    if (visitor_look(x->worker, k->c.session, &seen, &err) == VISITOR_NOBODY) {
-        on_gone(x);
-        k->answered = true;
-        x->on_gone = NULL;
-        x->err = err;
-        refuse(x);
-        return;
-    }
-    timer_set(&x->worker->loop, &k->look, LOOK_MS);
+    if (is_lost(k, &err) || visitor_look(w, k->c.session, &seen, &err) == VISITOR_NOBODY)
+        give_up(k, &err);
+    else
+        timer_set(&w->loop, &k->look, LOOK_MS);
 }
 
 static void send_to(struct caller *k, const struct board *b)
@@ -223,16 +241,31 @@ static unsigned load_of(const struct board *b)
     return b->load ? atomic_load_explicit(b->load, memory_order_relaxed) : 0;
 }
 
-// The least busy one that has the function and that this visitor may use. Those of equal load take turns.
+// True once in `n` times.
+static bool one_in(struct relay_worker *r, uint64_t n)
+{
+    r->dice = r->dice * 6364136223846793005u + 1442695040888963407u; // chance, no secret
+    return (r->dice >> 33) % n == 0;
+}
+
+// The least busy one that has the function and that this visitor may use; of several, each with the same
+// chance. (Taking turns would need to know who else calls what: with two callers in step, one board would
+// get everything.)
 static const struct board_entry *choose(const struct caller *k)
 {
     struct relay_worker *r = k->x->worker->relay;
     const struct board_entry *best = NULL;
+    unsigned least = 0;
+    uint64_t equal = 0;
     for (size_t i = 0; i < r->n; i++) {
-        const struct board_entry *e = r->v[(r->turn + i) % r->n];
-        if (is_callable(k, e) && (!best || load_of(&e->b) < load_of(&best->b))) best = e;
+        const struct board_entry *e = r->v[i];
+        if (!is_callable(k, e)) continue;
+        unsigned load = load_of(&e->b); // changes under our eyes
+        if (best && load > least) continue;
+        equal = best && load == least ? equal + 1 : 1;
+        if (one_in(r, equal)) best = e;
+        least = load;
     }
-    if (r->n) r->turn = (r->turn + 1) % r->n;
     return best;
 }
 
@@ -286,12 +319,15 @@ static void call_device(struct caller *k)
     struct relay_worker *r = x->worker->relay;
     const struct device *d = device_by_name(r->devices, k->asked.device);
     const struct board *b = d ? relay_board(r, d->id) : NULL;
-    // What it had registered last tells a board that is away from a function that there is not.
+    // What it had registered last tells a board that is away from a function that there is not. One that has
+    // just come for the first time has said nothing yet.
+    bool has = b && board_has(b, k->asked.function);
+    bool unheard = !b || (!b->online && b->functions.n == 0);
     if (!d)
         err_set(&x->err, ERR_PICO_UNKNOWN, "there is no such board");
-    else if (b && !board_has(b, k->asked.function))
+    else if (!has && !unheard)
         err_set(&x->err, ERR_PICO_UNKNOWN, "the board has no such function");
-    else if (!b || !b->online)
+    else if (unheard || !b->online)
         err_set(&x->err, ERR_PICO_OFFLINE, "the board is not connected");
     if (x->err.code == ERR_NONE)
         send_to(k, b);
@@ -366,6 +402,13 @@ static void on_json(struct exchange *x, struct str body, void *context)
         call_device(k);
 }
 
+static void on_no_body(struct exchange *x, void *context)
+{
+    struct err why = x->err;
+    if (why.code == ERR_TOO_LARGE) err_set(&x->err, ERR_PICO_ARGUMENTS_LARGE, "%s", why.detail);
+    refuse_call(x, context);
+}
+
 static bool is_json(const struct exchange *x)
 {
     struct str type = http_fields_value(&x->req.fields, FIELD_CONTENT_TYPE);
@@ -408,5 +451,6 @@ void call_serve(struct exchange *x, const struct route *route, struct str device
         return;
     }
     *a = local;
-    whole_body_read(x, max, on_json, a);
+    struct whole_body_reader reader = { .done = on_json, .failed = on_no_body, .context = a };
+    whole_body_read(x, max, &reader);
 }

@@ -39,12 +39,13 @@ struct relay_worker {
     struct board_entry *buckets[BOARD_BUCKETS];
     struct board_entry **v; // all of them, sorted by id
     size_t n, room;
-    size_t turn; // where `any` begins to look
+    uint64_t dice; // for `any`
     struct uplink *uplinks;
     struct timer announce; // registrations of a moment travel together
     struct board_watch watches;
     struct timer watch_timer;
     struct throttle by_address, by_key;
+    struct throttle told; // devices and addresses of which the log has heard enough
     struct events events;
     bool draining;
 };
@@ -65,6 +66,7 @@ struct uplink {
     struct err why; // of its end
     int64_t since_ms;
     bool announced, dirty, gone;
+    bool quiet; // the log has heard enough of it
 };
 
 // A call on its way: made by the caller's worker, which also frees it.

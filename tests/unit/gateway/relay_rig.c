@@ -100,36 +100,70 @@ static void submit(struct store_op *op)
     usleep(300 * 1000); // committed
 }
 
-static void log_in(struct relay_rig *r)
+void relay_log_in(struct relay_visitor *v, const char *subject, const char *group)
 {
-    static struct str groups[] = { STR_INIT("staff") };
     static struct store_op op;
+    static uint8_t last = 6;
+    struct str groups[] = { str_c(group ? group : "") };
+    char email[64];
     time_t now = time(NULL);
+    snprintf(email, sizeof email, "%s@example.com", subject);
     struct session s = { .identity = { .provider = STR("corp"),
-                                       .subject = STR("ann"),
-                                       .email = STR("Ann@example.com"),
+                                       .subject = str_c(subject),
+                                       .email = str_c(email),
                                        .email_verified = true,
-                                       .groups = { groups, 1 },
+                                       .groups = { groups, group ? 1 : 0 },
                                        .groups_known = true },
                          .created = now,
                          .last_seen = now,
                          .expires = now + 3600 };
-    memset(s.id, 7, sizeof s.id);
-    memcpy(r->session, s.id, sizeof s.id);
+    memset(s.id, ++last, sizeof s.id);
+    memcpy(v->id, s.id, sizeof s.id);
     op = (struct store_op){ .kind = STORE_SESSION_CREATE, .session = s, .now = now };
     submit(&op);
     struct arena *a = arena_new(4096);
-    struct str value = session_cookie_make(a, &r->e->shared.keys, STR("pico.example.com"), s.id, now);
-    snprintf(r->cookie, sizeof r->cookie, "Cookie: " SESSION_COOKIE "=%.*s\r\n", STR_FMT(value));
+    struct str value = session_cookie_make(a, &relay_rig.e->shared.keys, STR("pico.example.com"), s.id, now);
+    snprintf(v->cookie, sizeof v->cookie, "Cookie: " SESSION_COOKIE "=%.*s\r\n", STR_FMT(value));
     arena_free(a);
+}
+
+void relay_log_out_visitor(const struct relay_visitor *v)
+{
+    static struct store_op op;
+    op = (struct store_op){ .kind = STORE_SESSION_DELETE };
+    memcpy(op.id, v->id, sizeof op.id);
+    submit(&op);
+}
+
+static void log_in(struct relay_rig *r)
+{
+    struct relay_visitor ann;
+    relay_log_in(&ann, "Ann", "staff");
+    memcpy(r->session, ann.id, sizeof ann.id);
+    memcpy(r->cookie, ann.cookie, sizeof ann.cookie);
 }
 
 void relay_log_out(void)
 {
-    static struct store_op op;
-    op = (struct store_op){ .kind = STORE_SESSION_DELETE };
-    memcpy(op.id, relay_rig.session, sizeof op.id);
-    submit(&op);
+    struct relay_visitor ann;
+    memcpy(ann.id, relay_rig.session, sizeof ann.id);
+    relay_log_out_visitor(&ann);
+}
+
+static struct nap {
+    struct mail mail;
+    int ms;
+} naps[EDGE_WORKERS];
+
+static void sleep_now(struct mail *m)
+{
+    usleep((useconds_t)container_of(m, struct nap, mail)->ms * 1000);
+}
+
+void relay_nap(size_t worker, int ms)
+{
+    naps[worker] = (struct nap){ { NULL, sleep_now }, ms };
+    mailbox_post(&relay_rig.e->worker[worker].loop.mailbox, &naps[worker].mail);
 }
 
 int relay_setup(void **state)

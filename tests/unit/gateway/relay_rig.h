@@ -25,6 +25,15 @@ void relay_stop(void); // the workers' threads, now
 // Device n is "board-n" with the key "key-n"; those in the mask `without` are left out.
 struct device_table *relay_table(unsigned without);
 void relay_log_out(void);
+// One more visitor, in this group (NULL: in none): the Cookie field for pico.example.com.
+struct relay_visitor {
+    uint8_t id[SESSION_ID_BYTES];
+    char cookie[256];
+};
+void relay_log_in(struct relay_visitor *v, const char *subject, const char *group);
+void relay_log_out_visitor(const struct relay_visitor *v);
+// The next call of this mailbox' owner takes so long: what arrives meanwhile is found all at once.
+void relay_nap(size_t worker, int ms);
 
 struct board_peer {
     SSL *ssl;
