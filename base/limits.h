@@ -65,6 +65,7 @@ enum {
     LIMIT_PICO_OUTPUT_BYTES = 128 * 1024, // frames that wait for a board that takes nothing
     LIMIT_PICO_FAILURE_SECONDS = 60,
     LIMIT_PICO_FAILURES = 20,            // refused logins of one address with one key in that time are logged
+    LIMIT_PICO_LINKS_LOGGED = 20,        // links of one board in that time that the log has whole
     LIMIT_PICO_FAILURES_ADDRESS = 600,   // of one address in it; then it is refused before the upgrade
     LIMIT_PICO_EVENT_STREAMS = 1024,     // of a worker
     LIMIT_PICO_EVENT_STREAMS_USER = 16,  // of one visitor there

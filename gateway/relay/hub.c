@@ -98,7 +98,7 @@ static void announce_all(struct timer *t)
 
 struct relay_worker *relay_worker_new(struct worker *w, struct relay_hub *h)
 {
-    uint64_t seeds[3];
+    uint64_t seeds[4];
     struct relay_worker *r = calloc(1, sizeof *r);
     if (!r || !crypto_random(seeds, sizeof seeds)) {
         free(r);
@@ -111,7 +111,7 @@ struct relay_worker *relay_worker_new(struct worker *w, struct relay_hub *h)
     throttle_init(&r->by_key, seeds[0], LIMIT_PICO_FAILURES, WINDOW_MS);
     throttle_init(&r->by_address, seeds[1], FAILURES_ADDRESS, WINDOW_MS);
     throttle_init(&r->told, seeds[2], LIMIT_PICO_LINKS_LOGGED, WINDOW_MS);
-    r->dice = seeds[2];
+    r->dice = seeds[3];
     directory_init(r);
     return r;
 }
