@@ -56,6 +56,21 @@ static void log_refused(const struct uplink *u, enum log_level level, const stru
     log_end(&l);
 }
 
+// Whether the log has heard enough of this device, or of this address, for a minute: one that logs in,
+// registers and leaves in a loop, or opens link after link for nothing, would fill it.
+static bool is_known(struct uplink *u, struct str who)
+{
+    struct relay_worker *r = u->r;
+    bool known = throttle_refuses(&r->told, who, r->w->loop.now_ms);
+    throttle_failed(&r->told, who, r->w->loop.now_ms);
+    return known;
+}
+
+static enum log_level level_of(const struct uplink *u, enum log_level level)
+{
+    return u->quiet ? LOG_DEBUG : level;
+}
+
 static const struct device *on_login(void *context, struct str key, struct err *err)
 {
     struct uplink *u = context;
@@ -91,8 +106,9 @@ static void on_opened(void *context)
     u->serial = atomic_fetch_add(&r->hub->serial, 1) + 1;
     metric_add(&r->w->metrics.pico_links_total, 1);
     metric_add(&r->w->metrics.pico_links_open, 1);
+    u->quiet = is_known(u, u->device->id);
     struct log_line l;
-    log_begin(&l, LOG_INFO, "pico.login");
+    log_begin(&l, level_of(u, LOG_INFO), "pico.login");
     log_uplink(&l, u);
     log_end(&l);
     note_presence(u);
@@ -108,7 +124,7 @@ static void on_registered(void *context, struct str function)
 {
     struct uplink *u = context;
     struct log_line l;
-    log_begin(&l, LOG_INFO, "pico.registered");
+    log_begin(&l, level_of(u, LOG_INFO), "pico.registered");
     log_uplink(&l, u);
     log_str(&l, "function", function);
     log_end(&l);
@@ -120,7 +136,7 @@ static void on_name_refused(void *context, struct str function, const struct err
 {
     struct uplink *u = context;
     struct log_line l;
-    log_begin(&l, LOG_WARN, "pico.name_refused");
+    log_begin(&l, level_of(u, LOG_WARN), "pico.name_refused");
     log_uplink(&l, u);
     log_str(&l, "function", function);
     log_err(&l, why);
@@ -150,7 +166,7 @@ static void log_closed(const struct uplink *u, const struct err *why)
     bool usual = why->code == ERR_UPLINK_CLOSED || why->code == ERR_UPLINK_SUPERSEDED ||
                  why->code == ERR_DRAINING || why->code == ERR_UPLINK_REVOKED;
     struct log_line l;
-    log_begin(&l, usual ? LOG_INFO : LOG_WARN, "pico.closed");
+    log_begin(&l, level_of(u, usual ? LOG_INFO : LOG_WARN), "pico.closed");
     log_uplink(&l, u);
     log_err(&l, why);
     log_int(&l, "duration_ms", u->r->w->loop.now_ms - u->since_ms);
@@ -162,10 +178,21 @@ static void log_closed(const struct uplink *u, const struct err *why)
     log_end(&l);
 }
 
+// Whoever breaks the protocol before the login is no better than who guesses keys.
+static void note_stranger(struct uplink *u, const struct err *why)
+{
+    struct relay_worker *r = u->r;
+    if (why->code == ERR_UPLINK_KEY) return; // that one has been counted
+    u->quiet = is_known(u, str_c(u->peer));
+    if (why->code == ERR_UPLINK_CLOSED || why->code == ERR_DRAINING || why->code == ERR_NO_MEMORY) return;
+    throttle_failed(&r->by_address, str_c(u->peer), r->w->loop.now_ms);
+}
+
 static void on_closing(void *context, const struct err *why)
 {
     struct uplink *u = context;
     u->why = *why;
+    if (!u->serial) note_stranger(u, why);
     if (why->code != ERR_UPLINK_KEY) log_closed(u, why); // that one has been told
     if (!u->serial) return;
     struct board_entry *e = directory_entry(u->r, u->device->id);
@@ -285,6 +312,7 @@ static void refuse(struct exchange *x)
         answer_add(x, "Connection", STR("upgrade"));
     }
     if (x->err.code == ERR_WEBSOCKET_VERSION) answer_add(x, "Sec-WebSocket-Version", STR("13"));
+    if (x->upgrade.p) x->close = true; // what follows was meant for the link: it is no request
     answer_error(x, STR_NONE);
 }
 

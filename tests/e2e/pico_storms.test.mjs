@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Boards and strangers who come again and again, as fast as they can. What they are told, what the log hears of them, and what becomes of others.
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import net from 'node:net';
+import { after, before, describe, it } from 'node:test';
+import { TEXT } from './rig/board.mjs';
+import { closeSessions } from './rig/exchange.mjs';
+import { HOST, PicoStage } from './rig/pico.mjs';
+import { sleep, until } from './rig/world.mjs';
+
+const LOGGED = 20; // LIMIT_PICO_LINKS_LOGGED
+
+const masked = (opcode, payload) => {
+  const data = Buffer.from(payload);
+  const head = data.length < 126 ? Buffer.from([0x80 | opcode, 0x80 | data.length]) : Buffer.from([0x80 | opcode, 0xfe, data.length >> 8, data.length & 255]);
+  return Buffer.concat([head, Buffer.alloc(4), data]); // a mask of zeros is one
+};
+const message = (m) => masked(TEXT, JSON.stringify(m));
+const upgrade = (version = 13) => Buffer.from(`GET /uplink HTTP/1.1\r\nHost: ${HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\nSec-WebSocket-Version: ${version}\r\n\r\n`);
+
+describe('storms of boards', () => {
+  let p;
+  before(async () => {
+    p = await PicoStage.start('pico-storms', { setup: async (stage) => { stage.plainPort = await stage.world.port(); } });
+    await p.board('lamp', { flash: (pico, x) => `flashed ${x}` });
+  });
+  after(() => { closeSessions(); return p?.close(); });
+
+  // Says it all in one packet; gives what was answered until the end, or until `enough`.
+  const say = (bytes, localAddress, enough = () => false) => new Promise((resolve) => {
+    let got = '';
+    const s = net.connect({ port: p.stage.plainPort, host: '127.0.0.1', localAddress, noDelay: true }, () => s.write(bytes));
+    s.setTimeout(5000, () => s.destroy());
+    s.on('error', () => {}).on('close', () => resolve(got));
+    s.on('data', (d) => { got += d.toString('latin1'); if (enough(got)) s.destroy(); });
+  });
+  // Many times, some at once.
+  const storm = async (times, f) => {
+    let n = 0;
+    await Promise.all(Array.from({ length: 10 }, async () => { while (n++ < times) await f(); }));
+  };
+  const linesDuring = async (f) => {
+    const before = p.gateway.lines().length;
+    await f();
+    await sleep(300);
+    return p.gateway.lines().slice(before);
+  };
+  const loud = (lines, event) => lines.filter((l) => l.event === event && l.level !== 'debug').length;
+
+  it('a board that logs in, registers and leaves in a loop does not fill the log', async () => {
+    const key = await p.add('mad');
+    const names = Array.from({ length: 64 }, (_, i) => message({ type: 'REGISTER', name: `${'f'.repeat(100)}${i}` }));
+    const all = Buffer.concat([upgrade(), message({ key, v: 7, device: 'PICO_W' }), ...names, message({ type: 'CALL', id: 'done', command: 'anvil.private.echo', args: [] })]);
+    const links = 200;
+    const lines = await linesDuring(() => storm(links, () => say(all, '127.0.5.1', (got) => got.includes('"done"'))));
+    const most = LOGGED * p.gateway.config.workers;
+    assert.ok(loud(lines, 'pico.login') >= LOGGED);
+    assert.ok(loud(lines, 'pico.login') <= most, `${loud(lines, 'pico.login')} logins`);
+    assert.ok(loud(lines, 'pico.registered') <= most * 64, `${loud(lines, 'pico.registered')} registrations`);
+    assert.ok(loud(lines, 'pico.closed') <= most, `${loud(lines, 'pico.closed')} ends`);
+    assert.ok(lines.filter((l) => l.event === 'pico.login').length >= links, 'the others are there for whoever wants to know more');
+    assert.equal(await p.result(p.ann, 'lamp/flash', ['x']), 'flashed x');
+  });
+
+  it('strangers who break the protocol in a loop do not fill it either, and are refused before the upgrade in the end', async () => {
+    const bad = Buffer.concat([upgrade(), Buffer.alloc(100, 0xff)]);
+    const answers = [];
+    const lines = await linesDuring(() => storm(600 * p.gateway.config.workers + 100, async () => answers.push(await say(bad, '127.0.5.2'))));
+    assert.ok(loud(lines, 'pico.closed') >= LOGGED);
+    assert.ok(loud(lines, 'pico.closed') <= LOGGED * p.gateway.config.workers, `${loud(lines, 'pico.closed')} ends`);
+    assert.match(answers[0], /^HTTP\/1\.1 101 /);
+    assert.match(answers.at(-1), /^HTTP\/1\.1 429 /);
+    assert.match(await say(bad, '127.0.5.3'), /^HTTP\/1\.1 101 /, 'others are not');
+  });
+
+  it('what comes behind an upgrade that is refused is no request', async () => {
+    const answer = await say(Buffer.concat([upgrade(8), Buffer.from(`GET /second HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`)]), '127.0.5.4');
+    assert.match(answer, /^HTTP\/1\.1 426 /);
+    assert.deepEqual(answer.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 426']);
+    assert.match(answer, /\r\nConnection: close\r\n/i);
+    assert.equal(p.gateway.access().filter((l) => l.path === '/second').length, 0);
+  });
+
+  it('nothing is left of them', async () => {
+    await until('the links to end', async () => await p.gateway.metric('pico_links_open') === 1, { ms: 5000 });
+    assert.equal(await p.result(p.ann, 'lamp/flash', ['y']), 'flashed y');
+  });
+});
