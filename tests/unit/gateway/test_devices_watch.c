@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "devices_rig.h"
 
-enum { AT_ONCE_MS = 1000, LATER_MS = 5000 }; // the file is looked at every second when nothing was heard
+enum { AT_ONCE_MS = 600, LATER_MS = 5000 }; // the file is looked at every second when nothing was heard
 
 // What the thread has told.
 static struct seen {
