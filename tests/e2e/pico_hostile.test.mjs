@@ -18,16 +18,19 @@ describe('hostile boards and callers', () => {
   let p;
   let witness;
   let slow;
+  let silent;
   let memory;
   before(async () => {
-    p = await PicoStage.start('pico-hostile', { users: ['ann', 'bob'], pico: { call_timeout: '20s', timeouts: { late: '1s' } } });
+    p = await PicoStage.start('pico-hostile', { users: ['ann', 'bob'], pico: { call_timeout: '20s', timeouts: { late: '1s', block: '100s' }, dead_after: '25s' } });
     await p.board('good', { echo: (pico, x) => x, who: (pico) => pico.email() });
     witness = watch();
     memory = p.gateway.rss(p.pid);
     slow = await beSlow();
+    silent = await beSilent();
   });
   after(async () => {
     if (witness) witness.over = true;
+    clearTimeout(silent?.answer);
     await witness?.done;
     closeSessions();
     await p?.close();
@@ -64,15 +67,13 @@ describe('hostile boards and callers', () => {
     return board;
   };
   const loggedIn = async (functions, options) => {
-    const board = await enemy(functions, options);
+    const board = await enemy(functions, { again: true, ...options }); // every worker has the key soon
     await board.online();
+    board.options.again = false;
     if (Object.keys(functions ?? {}).length) await p.seen(board.device, { functions: Object.keys(functions) });
     return board;
   };
-  const over = async (board, what, ms = 8000) => {
-    const ended = await Promise.race([until(`the end of the connection: ${what}`, () => board.session.peerEnded, { ms, every: 5 }), sleep(ms + 1000)]);
-    assert.ok(ended, what);
-  };
+  const over = (board, what, ms = 15000) => until(`the end of the connection: ${what}`, () => board.session.peerEnded, { ms, every: 5 });
   const reasonOf = (board) => until(`why ${board.device} was closed`, () => p.events_of('pico.closed').find((l) => l.device === board.device)?.reason, { ms: 5000, every: 5 });
   const closedFor = async (board, reason, what) => {
     await over(board, what);
@@ -104,6 +105,22 @@ describe('hostile boards and callers', () => {
     fragments.timer.unref();
     add('a message without its last fragment, pings between', fragments, 10);
     return list;
+  };
+
+  // One board hangs, one only answers pings, one is in a synchronous function for less than `dead_after`.
+  const beSilent = async () => {
+    const begun = Date.now();
+    const wait = held();
+    const hour = { heartbeat: 3600000 };
+    const frozen = await p.board('frozen', { f: () => 1 }, hour);
+    const quiet = await p.board('quiet', { f: () => 'still here' }, hour);
+    const busy = await p.board('busy', { block: { f: wait, sync: true } }, hour);
+    const call = p.call(p.ann, 'busy/block');
+    await wait.arrived(1);
+    const answer = setTimeout(() => wait.calls[0].answer('done'), begun + 22000 - Date.now()); // a ping is due at 20 s
+    frozen.freeze();
+    const gone = until('the frozen board to be gone', async () => (await p.list()).some((b) => b.name === 'frozen' && !b.online), { ms: 60000, every: 250 }).then(() => Date.now() - begun, (e) => e);
+    return { begun, frozen, quiet, busy, call, gone, answer };
   };
 
   // --- frames
@@ -155,7 +172,7 @@ describe('hostile boards and callers', () => {
       ['no JSON', async (s) => { for (let i = 0; i < 3; i++) await s.send(TEXT, Buffer.from('x')); }],
     ]) {
       const board = await enemy({}, { hooks: { login: async (s) => { await send(s); return new Promise(() => {}); } } });
-      await over(board, what, 15000);
+      await over(board, what);
       assert.equal(board.logins, 0);
       board.stop();
     }
@@ -188,7 +205,7 @@ describe('hostile boards and callers', () => {
       } } });
       await until(`an answer, or the end: ${what}`, () => board.session.peerEnded || board.session.answer, { ms: 15000, every: 5 });
       assert.doesNotMatch(String(board.session.answer), /"OK"/, what);
-      await over(board, what, 15000);
+      await over(board, what);
       board.stop();
     }
     await unharmed();
@@ -509,6 +526,21 @@ describe('hostile boards and callers', () => {
       board.stop();
     }
     await unharmed();
+  });
+
+  it('a board that is silent for dead_after is gone; one that answers pings, or is busy for less, is not', async () => {
+    const ms = await silent.gone;
+    assert.ok(ms > 24000 && ms < 50000, `${ms} ms of 25 s`);
+    await p.failure(p.ann, 'frozen/f', 503, 'pico.offline');
+    const pings = silent.quiet.session.frames.filter((f) => f.opcode === 9);
+    assert.ok(pings.length >= 1, 'pings');
+    assert.equal(silent.quiet.sessions.length, 1);
+    assert.equal(await p.result(p.ann, 'quiet/f'), 'still here');
+    assert.equal((await silent.call).json.result, 'done');
+    assert.equal(silent.busy.sessions.length, 1);
+    assert.ok(p.events_of('pico.closed').some((l) => l.device === 'frozen' && l.reason === 'uplink.silent'));
+    silent.frozen.stop();
+    silent.busy.stop();
   });
 
   it('somebody who called a good board all the while got every answer', async () => {

@@ -394,9 +394,10 @@ export class Board {
 
   // Until it is logged in (once more than `logins` times).
   async online({ logins = 0, ms = 20000 } = {}) {
-    await until(`the board to be logged in, ${this.console.at(-1) ?? 'nothing said'}`, () => {
+    await until('the board to be logged in', () => {
       if (this.crashed) throw Object.assign(this.crashed, { final: true });
-      return this.logins > logins && this.session.loggedIn && !this.session.ending;
+      if (this.logins > logins && this.session.loggedIn && !this.session.ending) return true;
+      throw new Error(`${this.sessions.length} sessions, the last: ${this.session.status}, ${this.session.ending ?? 'not ended'}; said: ${this.console.at(-1) ?? 'nothing'}`);
     }, { ms, every: 10 });
     return this.session;
   }

@@ -93,8 +93,12 @@ export class PicoStage {
     return key;
   }
 
+  // A key that the gateway knows.
   async add(device, functions) {
+    const read = () => this.events_of('pico.devices').length;
+    const before = read();
     this.keys[device] = PicoStage.keyIn(await this.must('add', device, ...(functions ? ['--functions', functions] : [])));
+    await until('the gateway to read the keys', () => read() > before, { every: 5 });
     return this.keys[device];
   }
 
