@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { begin, closeSessions } from './rig/exchange.mjs';
 import { forms } from './rig/http.mjs';
 import { assertStatus } from './rig/journey.mjs';
-import { PicoStage, assertFailure, held } from './rig/pico.mjs';
+import { PicoStage, assertFailure, held, within } from './rig/pico.mjs';
 import { sleep, until } from './rig/world.mjs';
 
 describe('links and calls of boards', () => {
@@ -32,11 +32,7 @@ describe('links and calls of boards', () => {
     call.then((r) => { call.done = r; }, (e) => { call.failed = e; });
     return call;
   };
-  const soon = async (call, what, ms = 5000) => {
-    let timer;
-    const late = new Promise((resolve, reject) => { timer = setTimeout(() => reject(new Error(`${what}: nothing after ${ms} ms`)), ms); });
-    return Promise.race([call, late]).finally(() => clearTimeout(timer));
-  };
+  const soon = (call, what, ms = 5000) => within(call, what, ms);
   // A board of this device on another worker than `session` is on: of many that have connected, it logs in.
   const boardElsewhere = async (session, device, functions) => {
     const worker = p.workerOf(session.tcp);

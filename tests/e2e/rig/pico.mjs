@@ -24,6 +24,13 @@ const policies = {
 
 // What a page of ours sends with fetch().
 const fromPage = (origin) => ({ Accept: 'application/json', 'Content-Type': 'application/json', Origin: origin, 'Sec-Fetch-Site': 'same-origin', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' });
+// Whoever waits for ever says for what.
+export function within(promise, what, ms = 60000) {
+  let timer;
+  const late = new Promise((resolve, reject) => { timer = setTimeout(() => reject(new Error(`${what}: nothing after ${ms} ms`)), ms); });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
 const defined = (headers) => Object.fromEntries(Object.entries(headers).filter(([, v]) => v !== undefined));
 const lowerCase = (headers) => Object.fromEntries(Object.entries(defined(headers)).map(([k, v]) => [k.toLowerCase(), v]));
 
@@ -137,7 +144,7 @@ export class PicoStage {
   }
 
   async list(client = this.ann, agent = undefined) {
-    const res = await fetchAll('h1', this.url('/.sallyport/pico/'), { client, agent, headers: { Accept: 'application/json', 'Sec-Fetch-Site': 'same-origin', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' } });
+    const res = await within(fetchAll('h1', this.url('/.sallyport/pico/'), { client, agent, headers: { Accept: 'application/json', 'Sec-Fetch-Site': 'same-origin', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' } }), 'the list');
     assert.equal(res.status, 200, `the list: ${res.text}`);
     return JSON.parse(Buffer.from(res.text, 'latin1').toString()).boards;
   }
@@ -202,7 +209,7 @@ export class PicoStage {
     const all = { ...fromPage(new URL(url).origin), ...headers };
     const begun = Date.now();
     const sent = protocol === 'h2' ? lowerCase(all) : { ...defined(all), 'Content-Length': Buffer.byteLength(data) };
-    const a = await fetchAll(protocol, url, { method, headers: sent, client, data, agent });
+    const a = await within(fetchAll(protocol, url, { method, headers: sent, client, data, agent }), `the answer of ${what.slice(0, 100)}`);
     const res = { status: a.status, headers: a.headers, text: Buffer.from(a.text, 'latin1').toString() };
     let json;
     try { json = JSON.parse(res.text); } catch { /* some answers are none */ }
