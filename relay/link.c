@@ -245,6 +245,11 @@ const struct device *link_device(const struct link *l)
     return l->device;
 }
 
+void link_device_moved(struct link *l, const struct device *d)
+{
+    l->device = d;
+}
+
 struct strlist link_functions(const struct link *l)
 {
     return (struct strlist){ (struct str *)l->functions, l->nfunctions };

@@ -72,7 +72,9 @@ void link_drain(struct link *l, int64_t now_ms);
 
 enum link_state link_state(const struct link *l);
 const struct device *link_device(const struct link *l); // NULL before the login
-struct strlist link_functions(const struct link *l);    // registered, in order of arrival
+// The same device in another table: the one of the login is not needed any more.
+void link_device_moved(struct link *l, const struct device *d);
+struct strlist link_functions(const struct link *l); // registered, in order of arrival
 // Calls that wait or are worked on, and places that are kept for those that timed out at work: how busy it
 // is.
 unsigned link_load(const struct link *l);

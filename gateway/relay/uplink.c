@@ -406,6 +406,17 @@ static bool same_functions(const struct device *a, const struct device *b)
     return true;
 }
 
+// A link does not keep the table of its login: each board that is added makes another one, and five hundred
+// links would hold five hundred tables.
+static void move_to(struct uplink *u, const struct device *d)
+{
+    struct device_table *old = u->devices;
+    u->devices = device_table_hold(u->r->devices);
+    u->device = d;
+    link_device_moved(u->link, d);
+    device_table_drop(old);
+}
+
 void uplink_recheck(struct uplink *u)
 {
     if (!u->device || link_state(u->link) != LINK_OPEN) return;
@@ -417,6 +428,8 @@ void uplink_recheck(struct uplink *u)
     else if (!same_functions(d, u->device))
         uplink_end(u, 1012, ERR_UPLINK_REVOKED,
                    "the key allows other functions now: the board connects anew");
+    else
+        move_to(u, d);
 }
 
 void uplink_announce(struct uplink *u)

@@ -250,6 +250,25 @@ static void test_names_of_any_function(void **state)
     rig_end(&r);
 }
 
+// What a board may register is said by its device as it is now, wherever that is.
+static void test_names_of_a_device_that_moved(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    static struct str names[] = { { "flash", 5 }, { "later", 5 } };
+    struct device other = { .name = STR("lamp"), .functions = { names, 2 } };
+    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"later\"}");
+    assert_false(strlist_has(link_functions(r.link), STR("later")));
+    link_device_moved(r.link, &other);
+    assert_ptr_equal(link_device(r.link), &other);
+    memset(&r.device, 0xAA, sizeof r.device); // the one of the login is gone
+    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"later\"}");
+    assert_true(strlist_has(link_functions(r.link), STR("later")));
+    rig_told(&r, "refused later uplink.name; registered later");
+    rig_end(&r);
+}
+
 static void test_names_at_most(void **state)
 {
     (void)state;
@@ -674,6 +693,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_names_of_any_function),
         cmocka_unit_test(test_names_at_most),
+        cmocka_unit_test(test_names_of_a_device_that_moved),
         cmocka_unit_test(test_long_name),
         cmocka_unit_test(test_echo),
         cmocka_unit_test(test_echo_too_large),
