@@ -551,6 +551,61 @@ static void test_nobody_takes_all_of_a_board(void **state)
     relay_await(0, 0, "who", false);
 }
 
+// --- audit
+
+static void flash_of_bob(const char *path)
+{
+    struct client c;
+    char id[64], function[64];
+    client_open(&relay_rig.at[0], &c);
+    send_ask(&c, &(struct ask){ .cookie = bob.cookie, .path = path, .body = "{\"args\":[\"planted\"]}" });
+    expect_call(&boards[0], &c, id, function);
+    board_answer(&boards[0], id, "[1,2]");
+    expect_answer(&c, "200 ", "{\"result\":[1,2]}");
+}
+
+// The line of the last call says who, what, by which rule, with what outcome, how long and how much.
+static void expect_line(const char *device, const char *rule, const char *decision, const char *outcome)
+{
+    char begin[256], end[256];
+    snprintf(begin, sizeof begin,
+             "\"device\":\"%s\",\"function\":\"flash\",\"route\":\"pico.example.com\",%s", device, rule);
+    snprintf(end, sizeof end, "\"decision\":\"%s\",\"outcome\":\"%s\"", decision, outcome);
+    edge_expect_log(relay_rig.e, begin, end);
+}
+
+static void log_arguments(struct worker *w)
+{
+    struct pico *p =
+        (struct pico *)&config_pico_route(w->shared->config, STR("pico.example.com"))->target->pico;
+    p->log_arguments = !p->log_arguments;
+}
+
+static void test_every_call_is_one_line(void **state)
+{
+    board_connect(&boards[0], 0, 0, "flash");
+    relay_await(0, 0, "flash", true);
+    for (int i = 0; i < 2;
+         i++) { // whoever asks for any board is told of in the name of the one that was called
+        edge_test_begin(state);
+        flash_of_bob(i ? "any/flash" : "board-0/flash");
+        expect_line("board-0", "\"rule\":2", "policy.allow_rule", "ok");
+        edge_expect_log(relay_rig.e, "\"waited_ms\":", "\"user\":\"bob@example.com\",\"device\"");
+        edge_expect_log(relay_rig.e, "\"board_ms\":", "\"bytes_in\":13,\"bytes_out\":5,\"duration_ms\":");
+        assert_int_equal(edge_log_lines(relay_rig.e, "\"event\":\"pico.call\""), 1);
+        assert_int_equal(edge_log_lines(relay_rig.e, "planted"), 0);
+    }
+    expect_refusal(&(struct ask){ .cookie = eve.cookie, .path = "board-0/flash", .body = "{}" }, "403 ",
+                   "policy.denied");
+    expect_line("board-0", "", "policy.no_rule", "policy.denied");
+    edge_on_thread(relay_rig.e, log_arguments);
+    flash_of_bob("board-0/flash");
+    edge_expect_log(relay_rig.e, "\"args\":\"[\\\"planted\\\"]\"", "\"kwargs\":\"{}\"");
+    edge_on_thread(relay_rig.e, log_arguments);
+    board_hang_up(&boards[0]);
+    relay_await(0, 0, "flash", false);
+}
+
 // --- any
 
 // A board that answers each call with its own number, until it is hung up on.
@@ -825,6 +880,7 @@ int main(void)
         T(test_whoever_leaves_is_not_called_for),
         T(test_the_session_ends_while_a_call_waits),
         T(test_nobody_takes_all_of_a_board),
+        T(test_every_call_is_one_line),
         T(test_any_takes_the_least_busy),
         T(test_any_gives_every_board_its_turn),
         T(test_calls_in_a_row_on_one_connection),
