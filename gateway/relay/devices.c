@@ -28,7 +28,8 @@ struct place {
 
 static bool fail(struct err *err, const struct place *d, const char *name, int cause)
 {
-    return err_set(err, ERR_FILE, "%s%s%s: %s", d->path, *name ? "/" : "", name, strerror(cause));
+    const char *text = cause == ELOOP && *name ? "this is a link, which is not followed" : strerror(cause);
+    return err_set(err, ERR_FILE, "%s%s%s: %s", d->path, *name ? "/" : "", name, text);
 }
 
 // --- the directory

@@ -81,7 +81,7 @@ static void test_what_is_no_file(void **state)
     rig_write(r, RIG_LAMP);
     assert_int_equal(rename(r->file, other), 0);
     assert_int_equal(symlink(other, r->file), 0);
-    refuses(r, ERR_FILE, "devices.json");
+    refuses(r, ERR_FILE, "devices.json: this is a link");
     assert_int_equal(unlink(r->file), 0);
     assert_int_equal(mkdir(r->file, 0700), 0);
     refuses(r, ERR_FILE, "this is no file");
