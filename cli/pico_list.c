@@ -13,8 +13,9 @@ static bool is_over(const struct device_key *k, int64_t now)
 
 // --- for people
 
-// Whole units, the largest of which there are two.
-static void duration_text(int64_t seconds, char buf[AGE_BYTES])
+// Whole units, the largest of which there are two. What is left is rounded, so that 24 hours are 24 a second
+// later.
+static void duration_text(int64_t seconds, bool rounded, char buf[AGE_BYTES])
 {
     static const struct {
         const char *name;
@@ -23,6 +24,7 @@ static void duration_text(int64_t seconds, char buf[AGE_BYTES])
     size_t i = 0;
     if (seconds < 0) seconds = 0;
     while (i < 3 && seconds < 2 * units[i].factor) i++;
+    if (rounded) seconds += units[i].factor / 2;
     snprintf(buf, AGE_BYTES, "%" PRId64 " %s", seconds / units[i].factor, units[i].name);
 }
 
@@ -38,10 +40,10 @@ static void row_keys(struct row *row, const struct device *d, int64_t now)
         const struct device_key *k = &d->keys[i];
         if (is_over(k, now)) continue;
         if (!k->expires) {
-            duration_text(now - k->created, row->age);
+            duration_text(now - k->created, false, row->age);
             continue;
         }
-        duration_text(k->expires - now, left);
+        duration_text(k->expires - now, true, left);
         snprintf(row->old, sizeof row->old, "for %s", left);
     }
 }
