@@ -56,11 +56,18 @@ static void answer_json_error(struct exchange *x, struct str type, struct str me
     answer_body(x, status, "application/json", text);
 }
 
+// What is wrong with arguments is said: it is about the caller's own, and quotes nothing.
+static struct str text_of(struct exchange *x)
+{
+    if (x->err.code == ERR_POLICY_DENIED) return STR("You may not call this function.");
+    struct str text = str_c(err_text(x->err.code));
+    if (x->err.code != ERR_PICO_ARGUMENTS || !x->err.detail[0]) return text;
+    return arena_printf(x->arena, "%.*s: %s.", STR_FMT(str_take(text, text.n - 1)), x->err.detail);
+}
+
 static void refuse(struct exchange *x)
 {
-    const char *text =
-        x->err.code == ERR_POLICY_DENIED ? "You may not call this function." : err_text(x->err.code);
-    answer_json_error(x, str_c(err_name(x->err.code)), str_c(text));
+    answer_json_error(x, str_c(err_name(x->err.code)), text_of(x));
 }
 
 static void answer_outcome(struct exchange *x, const struct relay_call *call)

@@ -257,6 +257,12 @@ static void test_arguments_that_no_board_gets(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         expect_refusal(&(struct ask){ .cookie = relay_rig.cookie, .path = "board-0/flash", .body = bad[i] },
                        "400 ", "pico.arguments");
+    struct client c;
+    client_open(&relay_rig.at[0], &c);
+    send_ask(&c,
+             &(struct ask){ .cookie = relay_rig.cookie, .path = "board-0/flash", .body = "{\"args\":1}" });
+    expect_answer(&c, "400 ",
+                  "The arguments of the call are not valid: \\u0022args\\u0022 is not an array.\"");
     static char large[128 * 1024];
     memcpy(large, "{\"args\":[\"", 10);
     memset(large + 10, 'x', 9000);
@@ -656,15 +662,30 @@ static void expect_idle_one(int busy)
 static void test_any_takes_the_least_busy(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++) {
-        board_connect(&boards[i], (size_t)i, i, "who");
-        relay_await(2, i, "who", true);
+    struct client held, c;
+    char id[64], function[64], other[64];
+    board_connect(&boards[0], 0, 0, "who");
+    board_connect(&boards[1], 1, 1, "who");
+    relay_await(2, 0, "who", true);
+    relay_await(2, 1, "who", true);
+    for (int busy = 0; busy < 2; busy++) {
+        struct board_peer *idle = &boards[!busy];
+        call_begin(&held, 2, busy ? "board-1" : "board-0", "who", "{}");
+        assert_true(board_next_call(&boards[busy], id, function));
+        for (int i = 0; i < 6; i++) {
+            call_begin(&c, 2, "any", "who", "{}");
+            assert_true(board_next_call(idle, other, function));
+            board_answer(idle, other, "\"idle\"");
+            expect_answer(&c, "200 ", "{\"result\":\"idle\"}");
+        }
+        board_answer(&boards[busy], id, "\"busy\"");
+        expect_answer(&held, "200 ", "{\"result\":\"busy\"}");
     }
-    for (int busy = 0; busy < 2; busy++) expect_idle_one(busy);
-    for (int i = 0; i < 2; i++) {
-        board_hang_up(&boards[i]);
-        relay_await(0, i, "who", false);
-    }
+    expect_audit("ok", "\"device\":\"board-1\"");
+    board_hang_up(&boards[0]);
+    board_hang_up(&boards[1]);
+    relay_await(0, 0, "who", false);
+    relay_await(0, 1, "who", false);
 }
 
 // Also when somebody calls another function in step, which one of them has.
