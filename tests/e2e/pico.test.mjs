@@ -7,7 +7,8 @@ import { after, before, describe, it } from 'node:test';
 import { PING, raw } from './rig/board.mjs';
 import { closeSessions, fetchAll } from './rig/exchange.mjs';
 import { Client, rawTls } from './rig/http.mjs';
-import { assertStatus } from './rig/journey.mjs';
+import { assertStatus, oidcLogin } from './rig/journey.mjs';
+import { oidcUsers } from './rig/oidc.mjs';
 import { HOST, PicoStage, assertFailure, lanAddress } from './rig/pico.mjs';
 import { until } from './rig/world.mjs';
 
@@ -16,11 +17,12 @@ describe('the relay of boards', () => {
   let lamp;
   let door;
   before(async () => {
+    const mia = { password: 'mia-pw', claims: { email: 'Mia.Muster@Example.COM', email_verified: true, name: 'Mia', preferred_username: 'mia', groups: ['staff'] } };
     p = await PicoStage.start('pico', {
-      users: ['ann', 'bob'],
+      users: ['ann', 'bob', 'carl', 'mia'], oidcSetup: { users: { ...oidcUsers, mia } },
       pico: { timeouts: { late: '1s' }, max_arguments: '8KiB' },
       setup: async (stage) => { stage.plainPort = await stage.world.port(); },
-      routes: () => [{ host: 'lan.test', pico: lanAddress ? { plain_networks: [lanAddress] } : {}, policy: 'boards' }],
+      routes: () => [{ host: 'lan.test', path: '/boards', pico: { log_arguments: true, ...(lanAddress && { plain_networks: [lanAddress] }) }, policy: 'boards' }],
     });
   });
   after(() => { closeSessions(); return p?.close(); });
@@ -81,7 +83,7 @@ describe('the relay of boards', () => {
     const refused = p.start('plain', {}, elsewhere);
     await refused.session.over;
     assert.equal(refused.session.status, 403);
-    const taken = p.start('plain', { size: () => 0 }, { ...elsewhere, name: 'lan.test' });
+    const taken = p.start('plain', { size: () => 0 }, { ...elsewhere, name: 'lan.test', path: '/boards/uplink' });
     await taken.online();
     for (const b of [refused, taken]) b.stop();
     const redirected = await fetch(`http://127.0.0.1:${p.stage.plainPort}/uplink`, { headers: { Host: HOST, Connection: 'close' }, redirect: 'manual' });
@@ -256,6 +258,9 @@ describe('the relay of boards', () => {
   it('who is calling: the board may ask, in the task of the call', async () => {
     assert.equal(await p.result(p.ann, 'lamp/who'), 'ann@example.com');
     assert.equal(await p.result(p.bob, 'lamp/who'), 'bob@example.org');
+    assert.equal(await p.result(p.mia, 'lamp/who'), 'mia.muster@example.com', 'in small letters');
+    assert.equal(await p.result(p.carl, 'lamp/who'), null, 'an address that nobody has verified is none');
+    assert.match((await p.failure(p.carl, 'lamp/locked', 500)).message, /^Unauthorised\. You must be logged in/);
     assert.equal(await p.result(p.ann, 'lamp/child'), null, 'a task of its own has nobody');
     assert.equal(await p.result(p.ann, 'lamp/locked'), 'open');
     assert.equal(await p.result(p.ann, 'lamp/anns'), 'for ann');
@@ -392,6 +397,10 @@ describe('the relay of boards', () => {
       + 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nOrigin: http://localhost\r\n\r\n'], { ms: 300 });
     assert.match(text, /^HTTP\/1\.1 101 /);
     assert.match(text, /\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=\r\n/i);
+    for (const name of [HOST, `${HOST}:443`, HOST.toUpperCase()]) {
+      const r = await rawTls(p.gateway.port, HOST, [`GET /uplink HTTP/1.1\r\nHost: ${name}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n`], { ms: 100 });
+      assert.match(r.text, /^HTTP\/1\.1 101 /, name);
+    }
     assert.doesNotMatch(text, /set-cookie|sec-websocket-extensions|sec-websocket-protocol/i);
     for (const bad of ['Sec-WebSocket-Key: short\r\nSec-WebSocket-Version: 13\r\n', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n', '']) {
       const r = await rawTls(p.gateway.port, HOST, [`GET /uplink HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${bad}\r\n`], { ms: 300 });
@@ -445,6 +454,21 @@ describe('the relay of boards', () => {
     assert.ok(!p.gateway.output.includes(p.keys.lamp), 'nor the key');
   });
 
+  it('with log_arguments they are there; a route below a path has its boards there', async () => {
+    const below = await p.board('below', { f: () => 1 }, { name: 'lan.test', path: '/boards/_/uplink', plain: true, port: p.stage.plainPort });
+    const base = p.stage.url('lan.test');
+    const client = new Client();
+    assertStatus(await oidcLogin(client, `${base}.sallyport/pico/`, 'ann'), 200);
+    const headers = { 'content-type': 'application/json', accept: 'application/json', origin: base.slice(0, -1) };
+    const res = await fetchAll('h2', `${base}.sallyport/pico/below/f`, { method: 'POST', client, headers, data: '{"args":["planted-0815"],"kwargs":{"a":1}}' });
+    assert.equal(res.status, 200);
+    const line = await until('its line', () => p.events_of('pico.call').find((l) => l.device === 'below'));
+    assert.deepEqual([line.route, line.args, line.kwargs], ['lan.test', '["planted-0815"]', '{"a":1}']);
+    assert.equal((await client.get(`${base}boards`)).status, 302);
+    assert.equal((await p.call(p.ann, 'below/f')).status, 200, 'boards belong to all hosts that have them');
+    below.stop();
+  });
+
   it('boards are in the log when they come, go, and register what they may not', async () => {
     await p.add('picky', 'allowed,also');
     const board = p.start('picky', { allowed: () => 1, other: () => 2, 'anvil.private.echo': () => 3, 'a:b': () => 4, ['x'.repeat(129)]: () => 5, '<script>alert(1)</script>': () => 6 });
@@ -476,7 +500,7 @@ describe('the relay of boards', () => {
     const mine = (l) => l.client === board.options.localAddress;
     const line = await until('the line', () => p.gateway.access().find(mine));
     assert.deepEqual([line.method, line.host, line.path, line.status], ['GET', HOST, '/uplink', 101]);
-    const strange = p.gateway.access().filter((l) => l.status === 101 && !['/uplink', '/_/uplink'].includes(l.path));
+    const strange = p.gateway.access().filter((l) => l.status === 101 && !/^(\/boards)?(\/_)?\/uplink$/.test(l.path));
     assert.deepEqual(strange, []);
   });
 

@@ -140,40 +140,73 @@ describe('links and calls of boards', () => {
   // What was sent has been read: requests on other connections of each worker have been answered since.
   const settledQueue = async () => { for (let i = 0; i < 3; i++) await Promise.all((await p.agents()).map((agent) => p.list(p.ann, agent))); await sleep(50); };
 
-  // --- how long
+  // --- how long: these wait for something most of the time
 
-  it('a call has its time: 504, and the late answer is dropped', async () => {
-    const wait = held();
-    const board = await p.board('sleepy', { late: wait, quick: () => 'quick' });
-    const late = await p.failure(p.ann, 'sleepy/late', 504, 'pico.timeout');
-    assert.ok(late.ms >= 900 && late.ms < 8000, `${late.ms} ms of 1 s`);
-    const again = pending(p.ann, 'sleepy/late');
-    await wait.arrived(2);
-    wait.calls[0].answer('too late');
-    await board.settled();
-    assert.equal(again.done, undefined, 'nobody else gets it');
-    wait.calls[1].answer('in time');
-    assert.equal((await again).json.result, 'in time');
-    assert.equal(await p.result(p.ann, 'sleepy/quick'), 'quick');
-    assert.equal(board.sessions.length, 1);
-    board.drop();
-    board.stop();
-    const closed = await until('its line', () => p.events_of('pico.closed').find((l) => l.device === 'sleepy'));
-    assert.equal(closed.late, 1, JSON.stringify(closed));
-    assert.equal(closed.unknown, 0);
-  });
+  describe('time', { concurrency: true }, () => {
+    it('a call has its time: 504, and the late answer is dropped', async () => {
+      const wait = held();
+      const board = await p.board('sleepy', { late: wait, quick: () => 'quick' });
+      const late = await p.failure(p.ann, 'sleepy/late', 504, 'pico.timeout');
+      assert.ok(late.ms >= 900 && late.ms < 8000, `${late.ms} ms of 1 s`);
+      const again = pending(p.ann, 'sleepy/late');
+      await wait.arrived(2);
+      wait.calls[0].answer('too late');
+      await board.settled();
+      assert.equal(again.done, undefined, 'nobody else gets it');
+      wait.calls[1].answer('in time');
+      assert.equal((await again).json.result, 'in time');
+      assert.equal(await p.result(p.ann, 'sleepy/quick'), 'quick');
+      assert.equal(board.sessions.length, 1);
+      board.drop();
+      board.stop();
+      const closed = await until('its line', () => p.events_of('pico.closed').find((l) => l.device === 'sleepy'));
+      assert.equal(closed.late, 1, JSON.stringify(closed));
+      assert.equal(closed.unknown, 0);
+    });
 
-  it('time in the queue counts, and what has waited too long is not sent', async () => {
-    const wait = held();
-    const late = held();
-    const board = await p.board('queued', { hold: wait, late });
-    const calls = Array.from({ length: 4 }, () => pending(p.ann, 'queued/hold'));
-    await wait.arrived(4);
-    await p.failure(p.ann, 'queued/late', 504, 'pico.timeout');
-    for (const c of wait.calls) c.answer(1);
-    await Promise.all(calls);
-    await board.settled();
-    assert.equal(late.calls.length, 0);
+    it('time in the queue counts, and what has waited too long is not sent', async () => {
+      const wait = held();
+      const late = held();
+      const board = await p.board('queued', { hold: wait, late });
+      const calls = Array.from({ length: 4 }, () => pending(p.ann, 'queued/hold'));
+      await wait.arrived(4);
+      await p.failure(p.ann, 'queued/late', 504, 'pico.timeout');
+      for (const c of wait.calls) c.answer(1);
+      await Promise.all(calls);
+      await board.settled();
+      assert.equal(late.calls.length, 0);
+    });
+
+    it('the session is revoked in mid-call: the caller does not wait', async () => {
+      const wait = held();
+      await p.board('revoked', { hold: wait });
+      const call = pending(p.carl, 'revoked/hold');
+      await wait.arrived(1);
+      assert.ok((await p.gateway.revoke('sub-carl')).revoked + (await p.gateway.revoke('carl')).revoked >= 1);
+      const res = await soon(call, 'revoked', 10000);
+      assert.equal(res.status, 401, res.text);
+      wait.calls[0].answer(); // a reload would wait for it
+      p.carl = await p.signedIn('carl');
+    });
+
+    it('a board that left its link open and comes again: the new one is taken, no call goes to the dead', async () => {
+      const zombie = await p.board('undead', { who: () => 'zombie' }, { heartbeat: 3600000 });
+      zombie.freeze();
+      const board = p.start('undead', { who: () => 'alive' });
+      await board.online();
+      await until('the change', async () => (await p.call(p.ann, 'undead/who')).json?.result === 'alive', { every: 10 });
+      await until('the gateway to have let go of the old connection', () => p.workerOf(zombie.session.tcp) === undefined, { ms: 8000 });
+      assert.equal(board.sessions.length, 1);
+      zombie.stop();
+    });
+
+    it('an event stream ends with its session', async () => {
+      const client = await p.signedIn('bob');
+      const stream = await p.events(client);
+      await stream.next();
+      assertStatus(await signOut(client), 200);
+      await soon(stream.answer.ended.then(() => true), 'the end of the stream', 10000);
+    });
   });
 
   // --- who goes
@@ -231,18 +264,6 @@ describe('links and calls of boards', () => {
     assert.deepEqual(answers.map((m) => m.response), [null]);
     assert.equal((await p.call(client, 'loyal/locked')).status, 401);
     assert.equal(await p.result(p.ann, 'loyal/locked'), 'open', 'the other session of the same person goes on');
-  });
-
-  it('the session is revoked in mid-call: the caller does not wait', async () => {
-    const wait = held();
-    await p.board('revoked', { hold: wait });
-    const call = pending(p.carl, 'revoked/hold');
-    await wait.arrived(1);
-    assert.ok((await p.gateway.revoke('sub-carl')).revoked + (await p.gateway.revoke('carl')).revoked >= 1);
-    const res = await soon(call, 'revoked', 10000);
-    assert.equal(res.status, 401, res.text);
-    wait.calls[0].answer(); // a reload would wait for it
-    p.carl = await p.signedIn('carl');
   });
 
   // --- one key, two links
@@ -307,17 +328,6 @@ describe('links and calls of boards', () => {
     await until('many answers', () => answered() > 30, { ms: 20000 });
     assert.ok(board.heartbeats >= 9);
     board.stop();
-  });
-
-  it('a board that left its link open and comes again: the new one is taken, no call goes to the dead', async () => {
-    const zombie = await p.board('undead', { who: () => 'zombie' }, { heartbeat: 3600000 });
-    zombie.freeze();
-    const board = p.start('undead', { who: () => 'alive' });
-    await board.online();
-    await until('the change', async () => (await p.call(p.ann, 'undead/who')).json?.result === 'alive', { every: 10 });
-    await until('the gateway to have let go of the old connection', () => p.workerOf(zombie.session.tcp) === undefined, { ms: 8000 });
-    assert.equal(board.sessions.length, 1);
-    zombie.stop();
   });
 
   // --- keys
@@ -430,14 +440,6 @@ describe('links and calls of boards', () => {
     assert.doesNotMatch(bobs.answer.text, /secret|quiet|frozen/);
     anns.end();
     bobs.end();
-  });
-
-  it('an event stream ends with its session', async () => {
-    const client = await p.signedIn('bob');
-    const stream = await p.events(client);
-    await stream.next();
-    assertStatus(await signOut(client), 200);
-    await soon(stream.answer.ended.then(() => true), 'the end of the stream', 10000);
   });
 
   it('16 event streams for one visitor, no more', async () => {
