@@ -174,7 +174,9 @@ static int act_list(struct call *c)
         note(STR("there are no boards; `sallyport pico add` makes one"));
         return EXIT_OK;
     }
-    return print(text) ? EXIT_OK : failed(c, &err);
+    if (print(text)) return EXIT_OK;
+    if (text.p) err_set(&err, ERR_FILE, "the list could not be printed: %s", strerror(errno));
+    return failed(c, &err);
 }
 
 static int run_list(const struct command *self, int argc, char **argv)
