@@ -117,7 +117,8 @@ struct announcement {
     struct board_load *load;
 };
 
-// Takes the functions over. Those of a link that is going are what it had.
+// Takes the functions over, with the memory of the announcement. Those of a link that is going are what it
+// had.
 static void entry_set(struct board_entry *e, struct announcement *a)
 {
     board_load_drop(e->load);
@@ -127,16 +128,10 @@ static void entry_set(struct board_entry *e, struct announcement *a)
     e->b.online = a->about.online;
     e->b.worker = a->about.worker;
     if (!a->about.online) return;
-    struct arena *fresh = arena_new_small(FUNCTIONS_BYTES, 256);
-    struct strlist list = fresh ? arena_strlist(fresh, a->about.functions) : (struct strlist){ 0 };
-    if (!fresh || arena_failed(fresh)) { // what cannot be known is not offered
-        arena_free(fresh);
-        e->b.online = false;
-        return;
-    }
     arena_free(e->functions_arena);
-    e->functions_arena = fresh;
-    e->b.functions = list;
+    e->functions_arena = a->arena;
+    e->b.functions = a->about.functions;
+    a->arena = NULL;
 }
 
 static void apply(struct relay_worker *r, struct announcement *a)
@@ -188,11 +183,13 @@ static struct announcement *announcement_new(const struct uplink *u, bool online
 
 // A worker that could not be told for want of memory goes on with what it knew: it may send a call to a link
 // that is gone, and gets it back as refused.
-void directory_announce(struct relay_worker *r, struct uplink *u, bool online)
+bool directory_announce(struct relay_worker *r, struct uplink *u, bool online)
 {
+    bool all = true;
     for (size_t i = 0; i < r->hub->nworkers; i++) {
         struct relay_worker *to = r->hub->workers[i].relay;
         struct announcement *a = announcement_new(u, online);
+        all = all && a;
         if (!a) continue;
         a->to = to;
         if (to == r)
@@ -200,6 +197,7 @@ void directory_announce(struct relay_worker *r, struct uplink *u, bool online)
         else
             mailbox_post(&to->w->loop.mailbox, &a->mail);
     }
+    return all;
 }
 
 // --- what others ask

@@ -65,8 +65,10 @@ struct uplink {
     struct timer timer;
     struct err why; // of its end
     int64_t since_ms;
-    bool announced, dirty, gone;
-    bool quiet; // the log has heard enough of it
+    int64_t until_ms; // when the connection ends, whatever waits to leave; 0: not over
+    bool dirty;       // there is something to announce
+    bool unread;      // bytes are left for the next round
+    bool quiet;       // the log has heard enough of it
 };
 
 // A call on its way: made by the caller's worker, which also frees it.
@@ -84,8 +86,8 @@ bool directory_init(struct relay_worker *r);
 void directory_done(struct relay_worker *r);
 struct board_entry *directory_entry(struct relay_worker *r, struct str id); // NULL: none
 // Tells every worker, this one at once, what a link of ours is worth now. `online` false: it is going, or has
-// only just come.
-void directory_announce(struct relay_worker *r, struct uplink *u, bool online);
+// only just come. False: memory was short, somebody has not been told.
+bool directory_announce(struct relay_worker *r, struct uplink *u, bool online);
 void directory_devices_changed(struct relay_worker *r);
 void directory_changed(struct relay_worker *r);
 struct board_load *board_load_new(void);

@@ -15,6 +15,8 @@ enum {
     FRAME_MS = 10 * 1000,
     PING_MS = 20 * 1000,
     ANNOUNCE_MS = 50,
+    ANNOUNCE_AGAIN_MS = 1000,
+    FAREWELL_MS = 1000,       // for the last frames to leave, when all is over
     BURST_BYTES = 128 * 1024, // of one board, then the others have their turn
     KEY_PREFIX_BYTES = 16,
 };
@@ -99,6 +101,13 @@ static void note_presence(const struct uplink *u)
                   link_functions(u->link).n);
 }
 
+// Calls find the link.
+static void claim(struct uplink *u)
+{
+    struct board_entry *e = directory_entry(u->r, u->device->id);
+    if (e && e->b.serial == u->serial) e->uplink = u;
+}
+
 static void on_opened(void *context)
 {
     struct uplink *u = context;
@@ -113,9 +122,7 @@ static void on_opened(void *context)
     log_end(&l);
     note_presence(u);
     directory_announce(r, u, false); // ends an earlier link of this board, wherever it is
-    struct board_entry *e = directory_entry(r, u->device->id);
-    if (e && e->b.serial == u->serial) e->uplink = u;
-    u->announced = true;
+    claim(u);
     u->dirty = true;
     if (!r->announce.next) timer_set(&r->w->loop, &r->announce, ANNOUNCE_MS);
 }
@@ -215,24 +222,47 @@ static const struct link_owner owner = {
 // --- bytes
 
 // A frame is written when everything before it has left: so it is one write, one TLS record, and the board
-// reads it whole (or not at all). False: the link is over and u is gone.
-static bool pump(struct uplink *u)
+// reads it whole (or not at all).
+static void send_frames(struct uplink *u)
 {
     struct exchange *x = u->x;
     struct str frame;
-    while ((frame = link_output(u->link)).p && x->engine->sent(x)) {
-        if (x->engine->write(x, frame) != frame.n) break; // never: the buffer is empty
+    // In this order: until it can leave, a call is no frame yet and may be withdrawn.
+    while (x->engine->sent(x) && (frame = link_output(u->link)).p) {
+        if (x->engine->write(x, frame) != frame.n) break; // out of memory: with the next event
         link_sent(u->link);
-        x->engine->flush(x);
     }
-    if (link_state(u->link) == LINK_CLOSED) {
-        x->err = u->why.code == ERR_UPLINK_CLOSED ? x->err : u->why;
+    x->engine->flush(x); // also when there was nothing: a connection that broke just now is closed
+}
+
+// What was written last has a moment to leave; a board that does not read keeps the connection no longer. u
+// may be gone afterwards.
+static void end(struct uplink *u)
+{
+    struct exchange *x = u->x;
+    struct loop *l = &x->worker->loop;
+    bool sent = x->engine->sent(x);
+    if (!u->until_ms) u->until_ms = l->now_ms + FAREWELL_MS;
+    if (!sent && l->now_ms < u->until_ms) {
+        timer_set(l, &u->timer, u->until_ms - l->now_ms);
+        return;
+    }
+    x->err = u->why.code == ERR_UPLINK_CLOSED ? x->err : u->why;
+    if (sent)
         x->engine->end(x); // frees u
-        return false;
-    }
-    int64_t due = link_due(u->link) - x->worker->loop.now_ms;
-    timer_set(&x->worker->loop, &u->timer, due);
-    return true;
+    else
+        x->engine->abort(x);
+}
+
+// u may be gone afterwards.
+static void pump(struct uplink *u)
+{
+    struct loop *l = &u->x->worker->loop;
+    send_frames(u);
+    if (link_state(u->link) == LINK_CLOSED)
+        end(u);
+    else
+        timer_set(l, &u->timer, u->unread ? 0 : link_due(u->link) - l->now_ms);
 }
 
 static void on_time(struct timer *t)
@@ -253,8 +283,9 @@ static void on_body(struct exchange *x)
         x->bytes_received += data.n;
         taken += data.n;
     }
+    u->unread = taken >= BURST_BYTES; // no event will tell of it
     if (x->body_done || x->body_failed) link_gone(u->link, x->worker->loop.now_ms);
-    if (pump(u) && taken >= BURST_BYTES) timer_set(&x->worker->loop, &u->timer, 0);
+    pump(u);
 }
 
 static void on_writable(struct exchange *x)
@@ -435,15 +466,19 @@ void uplink_recheck(struct uplink *u)
 void uplink_announce(struct uplink *u)
 {
     if (!u->dirty || link_state(u->link) != LINK_OPEN) return;
-    u->dirty = false;
     note_presence(u);
-    directory_announce(u->r, u, true);
+    u->dirty = !directory_announce(u->r, u, true);
+    claim(u); // memory may have been short when it logged in
+    if (u->dirty && !u->r->announce.next) timer_set(&u->r->w->loop, &u->r->announce, ANNOUNCE_AGAIN_MS);
 }
 
 bool uplink_call(struct uplink *u, struct relay_call *c, struct err *err)
 {
-    if (!link_call(u->link, c, u->r->w->loop.now_ms, err)) return false;
-    atomic_fetch_add_explicit(&u->load->calls, 1, memory_order_relaxed);
+    struct board_load *load = board_load_hold(u->load);
+    atomic_fetch_add_explicit(&load->calls, 1, memory_order_relaxed); // before it can end
+    bool taken = link_call(u->link, c, u->r->w->loop.now_ms, err);
+    if (!taken) atomic_fetch_sub_explicit(&load->calls, 1, memory_order_relaxed);
+    board_load_drop(load);
     pump(u); // u may be gone; then the call has been given back
-    return true;
+    return taken;
 }

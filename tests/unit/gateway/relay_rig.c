@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,18 +87,22 @@ static void start_workers(struct relay_rig *r)
     for (size_t i = 1; i < EDGE_WORKERS; i++) assert_true(worker_start(&r->e->worker[i]));
 }
 
+static sem_t committed;
+
 static void stored(struct store_op *op)
 {
     assert_int_equal(op->err.code, ERR_NONE);
     arena_free(op->arena);
+    sem_post(&committed);
 }
 
 static void submit(struct store_op *op)
 {
+    sem_init(&committed, 0, 0);
     op->arena = arena_new(64 * 1024);
     op->done = stored;
     store_submit(relay_rig.e->shared.store, op);
-    usleep(300 * 1000); // committed
+    sem_wait(&committed);
 }
 
 void relay_log_in(struct relay_visitor *v, const char *subject, const char *group)
@@ -215,6 +220,8 @@ int relay_teardown(void **state)
 
 // --- boards
 
+int relay_rig_window;
+
 static void connect_tls(struct board_peer *b, uint16_t port)
 {
     struct sockaddr_in a = { .sin_family = AF_INET,
@@ -223,6 +230,9 @@ static void connect_tls(struct board_peer *b, uint16_t port)
     struct timeval t = { .tv_sec = RIG_WAIT_MS / 1000 };
     b->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(b->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+    setsockopt(b->fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
+    if (relay_rig_window)
+        setsockopt(b->fd, SOL_SOCKET, SO_RCVBUF, &relay_rig_window, sizeof relay_rig_window);
     assert_int_equal(connect(b->fd, (struct sockaddr *)&a, sizeof a), 0);
     b->ssl = SSL_new(board_tls);
     SSL_set_fd(b->ssl, b->fd);

@@ -42,6 +42,8 @@ struct board_peer {
     size_t n;
     bool ended;
 };
+// Bytes that a board's socket takes without being read; 0: as usual.
+extern int relay_rig_window;
 // Connects to a worker, logs in as a device and registers functions (separated by spaces).
 // False: refused, or cut off meanwhile.
 bool board_try_connect(struct board_peer *b, size_t worker, int device, const char *functions);
