@@ -643,7 +643,7 @@ static void expect_idle_one(int busy)
 {
     struct client held, c;
     struct board_peer *idle = &boards[1 - busy];
-    char id[64], function[64], other[64], name[16], device[32];
+    char id[64], function[64], other[64], name[32], device[64];
     snprintf(name, sizeof name, "board-%d", busy);
     snprintf(device, sizeof device, "\"device\":\"board-%d\"", 1 - busy);
     call_begin(&held, 2, name, "who", "{}");
