@@ -111,13 +111,52 @@ static void test_the_board_hears_who_calls_until_they_sign_out(void **state)
     board_hang_up(&boards[0]);
 }
 
+static struct str other_provider[] = { STR_INIT("another") };
+
+static void change_providers(struct worker *w)
+{
+    struct route *r = (struct route *)config_pico_route(w->shared->config, STR("pico.example.com"));
+    r->providers = (struct strlist){ other_provider, r->providers.n ? 0 : 1 };
+}
+
+static void expect_status(const char *request, const char *status)
+{
+    struct client c;
+    char text[1024];
+    snprintf(text, sizeof text, "%s HTTP/1.1\r\nHost: pico.example.com\r\n%s", request, relay_rig.cookie);
+    client_open(&relay_rig.at[0], &c);
+    client_send(&c, text);
+    client_send(&c, "Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
+    client_expect(&c, "\r\n\r\n");
+    if (!strstr(c.in, status)) fail_msg("%s: not %s: %s", request, status, c.in);
+    client_close(&c);
+}
+
+// A login with a provider that does not count at the route is none: there is nothing to see, and nobody to
+// call.
+static void test_logins_that_do_not_count(void **state)
+{
+    (void)state;
+    edge_on_thread(relay_rig.e, change_providers);
+    expect_status("GET /.sallyport/pico/", "401 ");
+    expect_status("GET /.sallyport/pico/events", "401 ");
+    expect_status("POST /.sallyport/pico/board-0/flash", "401 ");
+    expect_status("POST /.sallyport/pico/any/flash", "401 ");
+    edge_on_thread(relay_rig.e, change_providers);
+    expect_status("GET /.sallyport/pico/", "200 ");
+    expect_status("GET /.sallyport/pico/events", "200 ");
+    expect_status("POST /.sallyport/pico/nobody/flash", "404 ");
+}
+
 #define T(f) cmocka_unit_test_setup(f, edge_test_begin)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_a_call_finds_the_board_from_every_worker), T(test_a_later_login_supersedes_on_another_worker),
+        T(test_a_call_finds_the_board_from_every_worker),
+        T(test_a_later_login_supersedes_on_another_worker),
         T(test_a_removed_device_is_cut_off),
+        T(test_logins_that_do_not_count),
         T(test_the_board_hears_who_calls_until_they_sign_out), // the last: it signs out
     };
     return cmocka_run_group_tests_name("relay: several workers", tests, relay_setup, relay_teardown);
