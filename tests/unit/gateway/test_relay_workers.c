@@ -111,6 +111,51 @@ static void test_the_board_hears_who_calls_until_they_sign_out(void **state)
     board_hang_up(&boards[0]);
 }
 
+// The end of the old link is told late, when all have long heard of the new one.
+static void test_an_old_end_is_no_end_of_the_new(void **state)
+{
+    (void)state;
+    struct client c;
+    char id[64], function[64];
+    board_connect(&boards[0], 0, 4, "hold");
+    relay_await(2, 4, "hold", true);
+    relay_nap(0, 400);
+    board_connect(&boards[1], 1, 4, "hold other");
+    relay_await(2, 4, "other", true);
+    edge_expect_log(relay_rig.e, "pico.closed", "uplink.superseded");
+    usleep(100 * 1000); // what worker 0 said is with the others
+    call_begin(&c, 2, "board-4", "hold", "{}");
+    assert_true(board_next_call(&boards[1], id, function));
+    board_answer(&boards[1], id, "1");
+    expect_answer(&c, "200 OK", "{\"result\":1}");
+    board_hang_up(&boards[0]);
+    board_hang_up(&boards[1]);
+    relay_await(2, 4, "hold", false);
+}
+
+static _Atomic bool known;
+
+static void look_at_board_5(struct worker *w)
+{
+    known = relay_board(w->relay, STR("0000000000000006")) != NULL;
+}
+
+// The directory does not grow with each board that there ever was.
+static void test_a_removed_device_is_forgotten(void **state)
+{
+    (void)state;
+    board_connect(&boards[0], 0, 5, "hold");
+    relay_await(0, 5, "hold", true);
+    board_hang_up(&boards[0]);
+    relay_await(0, 5, "hold", false);
+    edge_on_thread(relay_rig.e, look_at_board_5);
+    assert_true(known);
+    relay_hub_devices(relay_rig.e->shared.relay, relay_table(1u << 5));
+    edge_on_thread(relay_rig.e, look_at_board_5);
+    assert_false(known);
+    relay_hub_devices(relay_rig.e->shared.relay, relay_table(0));
+}
+
 static struct str other_provider[] = { STR_INIT("another") };
 
 static void change_providers(struct worker *w)
@@ -157,6 +202,8 @@ int main(void)
         T(test_a_later_login_supersedes_on_another_worker),
         T(test_a_removed_device_is_cut_off),
         T(test_logins_that_do_not_count),
+        T(test_an_old_end_is_no_end_of_the_new),
+        T(test_a_removed_device_is_forgotten),
         T(test_the_board_hears_who_calls_until_they_sign_out), // the last: it signs out
     };
     return cmocka_run_group_tests_name("relay: several workers", tests, relay_setup, relay_teardown);
