@@ -128,8 +128,13 @@ static bool is_uplink(const struct exchange *x)
 static enum phase_result plain_uplink(struct exchange *x)
 {
     const struct pico *p = &relay_route(x)->target->pico;
-    if (ip_is_loopback(&x->address) || ip_networks_have(&p->plain, &x->address)) return PHASE_NEXT;
-    answer_failure(x, ERR_UPLINK_PLAIN, "ws:// from an address that is not in plain_networks");
+    bool from_proxy = ip_networks_have(&x->worker->shared->config->trusted_proxies, &x->address);
+    if (from_proxy) // on this machine, perhaps; but the board may be anywhere
+        answer_failure(x, ERR_UPLINK_PLAIN, "ws:// through a proxy that does not say from where");
+    else if (ip_is_loopback(&x->address) || ip_networks_have(&p->plain, &x->address))
+        return PHASE_NEXT;
+    else
+        answer_failure(x, ERR_UPLINK_PLAIN, "ws:// from an address that is not in plain_networks");
     return PHASE_DONE;
 }
 

@@ -18,12 +18,12 @@ const masked = (opcode, payload) => {
   return Buffer.concat([head, Buffer.alloc(4), data]); // a mask of zeros is one
 };
 const message = (m) => masked(TEXT, JSON.stringify(m));
-const upgrade = (version = 13) => Buffer.from(`GET /uplink HTTP/1.1\r\nHost: ${HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\nSec-WebSocket-Version: ${version}\r\n\r\n`);
+const upgrade = (version = 13, more = '') => Buffer.from(`GET /uplink HTTP/1.1\r\nHost: ${HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\nSec-WebSocket-Version: ${version}\r\n${more}\r\n`);
 
 describe('storms of boards', () => {
   let p;
   before(async () => {
-    p = await PicoStage.start('pico-storms', { setup: async (stage) => { stage.plainPort = await stage.world.port(); } });
+    p = await PicoStage.start('pico-storms', { setup: async (stage) => { stage.plainPort = await stage.world.port(); }, config: { trusted_proxies: ['127.0.6.1/32'] } });
     await p.board('lamp', { flash: (pico, x) => `flashed ${x}` });
   });
   after(() => { closeSessions(); return p?.close(); });
@@ -81,6 +81,16 @@ describe('storms of boards', () => {
     assert.deepEqual(answer.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 426']);
     assert.match(answer, /\r\nConnection: close\r\n/i);
     assert.equal(p.gateway.access().filter((l) => l.path === '/second').length, 0);
+  });
+
+  it('without TLS through a proxy: from where the proxy says, and from nowhere when it says nothing', async () => {
+    const status = async (address, more) => Number((await say(upgrade(13, more), address, (got) => got.includes('\r\n\r\n'))).slice(9, 12));
+    assert.equal(await status('127.0.6.1', ''), 403);
+    assert.equal(await status('127.0.6.1', 'X-Forwarded-Proto: http\r\n'), 403);
+    assert.equal(await status('127.0.6.1', 'X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n'), 403);
+    assert.equal(await status('127.0.6.1', 'X-Forwarded-For: 127.0.0.9, 192.0.2.1\r\nX-Forwarded-Proto: http\r\n'), 403, 'the client said the first one');
+    assert.equal(await status('127.0.6.1', 'X-Forwarded-For: 127.0.0.9\r\nX-Forwarded-Proto: http\r\n'), 101);
+    assert.equal(await status('127.0.6.2', 'X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n'), 101, 'whoever is no proxy is not believed');
   });
 
   // Each link knows its device in the table of its login, and each board that is added makes another table.
