@@ -13,7 +13,7 @@ describe('the page of boards', () => {
   const alarms = [];
   const slow = held();
   before(async () => {
-    p = await PicoStage.start('pico_page', { users: ['ann'], workers: 2, pico: { timeouts: { slow: '3s' } } });
+    p = await PicoStage.start('pico_page', { users: ['ann'], workers: 2, pico: { timeouts: { slow: '3s', twin: '60s', stay: '60s' } } });
     await p.board('lamp', {
       echo: (pico, ...args) => ({ args, kwargs: pico.kwargs }), fail() { throw new Error(EVIL); }, text: () => EVIL, slow, none: () => null,
     });
@@ -102,6 +102,29 @@ describe('the page of boards', () => {
     assert.equal(await fn('slow').locator('.args').inputValue(), '[1, ');
   });
 
+  it('two boards with one function, and one of them goes in mid-call: each call has the answer of its board', async () => {
+    const [hold, other] = [held(), held()];
+    const gone = await p.board('twin-a', { twin: hold }, { again: false });
+    await p.board('twin-b', { twin: other });
+    const of = (name) => page.locator('.board', { has: page.locator(`h2 bdi:text-is("${name}")`) }).locator('.function');
+    for (const name of ['twin-a', 'twin-b']) {
+      await of(name).locator('.args').fill(`"${name}"`);
+      await of(name).locator('button').click();
+    }
+    await hold.arrived(1);
+    await other.arrived(1);
+    assert.deepEqual([hold.calls[0].args, other.calls[0].args], [['twin-a'], ['twin-b']]);
+    gone.drop();
+    await of('twin-a').locator('.outcome.bad').waitFor();
+    assert.match(await of('twin-a').locator('.answer').innerText(), /No answer[^]*broke before it answered/);
+    assert.match(await of('twin-b').locator('button').innerText(), /Calling/);
+    other.calls[0].answer('still here');
+    await of('twin-b').locator('.outcome.good').waitFor();
+    assert.match(await of('twin-b').locator('.answer').innerText(), /still here/);
+    for (const name of ['twin-a', 'twin-b']) await p.must('revoke', name);
+    await page.waitForFunction(() => document.querySelectorAll('.board .state.on').length === 1, null, { timeout: 15000 });
+  });
+
   it('others see what they may use, and without a script it is a list', async () => {
     const bob = await open('bob', { javaScriptEnabled: false });
     assert.deepEqual(await names(bob), []);
@@ -114,11 +137,18 @@ describe('the page of boards', () => {
   });
 
   it('the end of the session is said, what was typed stays, and after a login in another tab it goes on', async () => {
+    const stay = held();
+    await p.board('late', { stay });
+    await fn('stay').locator('button').click();
+    await stay.arrived(1);
     await fn('slow').locator('.args').fill('"kept"');
     const tab = await page.context().newPage();
     await tab.goto(p.url('/.sallyport/logout'));
     await tab.click('button[type=submit]');
     await tab.waitForSelector('text=Signed out');
+    await fn('stay').locator('.outcome.bad').waitFor(); // the call that was under way
+    assert.match(await fn('stay').locator('.answer').innerText(), /Signed out[^]*Please sign in again/);
+    stay.calls[0].answer('for nobody');
     await page.waitForSelector('#live[data-state=out]', { timeout: 30000 });
     assert.match(await page.locator('#live').innerText(), /Please sign in again/);
     assert.match(await call('none'), /Please sign in again/);
