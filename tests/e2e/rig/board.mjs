@@ -102,8 +102,8 @@ class Session {
     this.over = new Promise((resolve) => { this.setOver = resolve; });
   }
 
-  connect({ host, port, name, ca, plain, localAddress }) {
-    this.tcp = net.connect({ host, port, localAddress, allowHalfOpen: true }).setNoDelay(true);
+  connect({ host, port, name, ca, plain, localAddress, tcp }) {
+    this.tcp = (this.number === 0 && tcp) || net.connect({ host, port, localAddress, allowHalfOpen: true }).setNoDelay(true);
     this.tcp.on('error', () => {});
     this.socket = plain ? this.tcp : tls.connect({ ...TLS_OPTIONS, socket: this.tcp, servername: name, ca });
     if (!plain) this.socket.setMaxSendFragment(RECORD_OUT);
@@ -193,7 +193,7 @@ class Session {
 
 // options: { name (host), port, key, ca, path, plain, localAddress, functions, heartbeat, retry, again, eager, version, hooks }
 //   functions: { name: f } or { name: { f, sync, requireUser } }; f(pico, ...args), pico: { email, kwargs, call, child }
-//   again: false: one session only. eager: registers before the login is answered (as CPython does).
+//   tcp: a connection for the first session. again: false: one session only. eager: registers before the login is answered (as CPython does).
 //   hooks: { message(m, session): true when it is dealt with; login(session): in place of the login; opened(session) }
 export class Board {
   constructor(options) {
@@ -393,7 +393,7 @@ export class Board {
   // --- for the tests
 
   // Until it is logged in (once more than `logins` times).
-  async online({ logins = 0, ms = 20000 } = {}) {
+  async online({ logins = 0, ms = 40000 } = {}) {
     await until('the board to be logged in', () => {
       if (this.crashed) throw Object.assign(this.crashed, { final: true });
       if (this.logins > logins && this.session.loggedIn && !this.session.ending) return true;

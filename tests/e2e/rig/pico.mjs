@@ -3,13 +3,15 @@
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import https from 'node:https';
+import net from 'node:net';
 import { networkInterfaces } from 'node:os';
+import tls from 'node:tls';
 import { Board } from './board.mjs';
 import { begin, fetchAll } from './exchange.mjs';
 import { Client } from './http.mjs';
 import { assertStatus, oidcLogin } from './journey.mjs';
 import { Stage } from './stage.mjs';
-import { sleep, until } from './world.mjs';
+import { until } from './world.mjs';
 
 export const HOST = 'pico.test';
 
@@ -128,13 +130,13 @@ export class PicoStage {
   async board(device, functions = {}, { listed = Object.keys(functions), ...options } = {}) {
     if (!this.keys[device]) await this.add(device);
     const board = this.start(device, functions, options);
-    await board.online({ ms: 30000 });
+    await board.online();
     if (listed.length) await this.seen(device, { functions: listed });
     return board;
   }
 
   // Until every worker says that the board is online (or not).
-  async seen(device, { online = true, functions = [], client = this.ann, ms = 15000 } = {}) {
+  async seen(device, { online = true, functions = [], client = this.ann, ms = 40000 } = {}) {
     const right = (boards) => {
       const b = boards.find((x) => x.name === device);
       return (b?.online ?? false) === online && functions.every((f) => b?.functions.some((x) => x.name === f && x.online === online));
@@ -154,49 +156,65 @@ export class PicoStage {
   // The gateway process; while an old one still ends, the new one.
   get pid() { return Math.max(...this.gateway.processes().filter((x) => !x.args.some((a) => a.includes('verifier'))).map((x) => x.pid)); }
 
-  // The worker that has this connection of ours: the epoll descriptor that watches its other end.
-  workerOf({ localAddress = '', localPort = 0 }) {
-    const hex = (n, digits) => n.toString(16).toUpperCase().padStart(digits, '0');
-    const peer = `${localAddress.split('.').reverse().map((n) => hex(Number(n), 2)).join('')}:${hex(localPort, 4)}`;
+  // The workers that have these connections of ours: the epoll descriptors that watch their other ends.
+  workersOf(sockets) {
     const proc = `/proc/${this.pid}`;
-    const row = readFileSync(`${proc}/net/tcp`, 'utf8').split('\n').map((l) => l.trim().split(/\s+/)).find((c) => c[2] === peer && c[9] !== '0');
-    if (!row) return undefined;
-    const fds = readdirSync(`${proc}/fd`).map((fd) => { try { return [fd, readlinkSync(`${proc}/fd/${fd}`)]; } catch { return [fd, '']; } });
-    const socket = fds.find(([, to]) => to === `socket:[${row[9]}]`)?.[0];
-    return fds.filter(([, to]) => to === 'anon_inode:[eventpoll]').map(([fd]) => fd)
-      .find((fd) => new RegExp(`^tfd:\\s+${socket} `, 'm').test(readFileSync(`${proc}/fdinfo/${fd}`, 'utf8')));
+    const hex = (n, digits) => n.toString(16).toUpperCase().padStart(digits, '0');
+    const address = ({ localAddress = '', localPort = 0 }) => `${localAddress.split('.').reverse().map((n) => hex(Number(n), 2)).join('')}:${hex(localPort, 4)}`;
+    const rows = readFileSync(`${proc}/net/tcp`, 'utf8').split('\n').map((l) => l.trim().split(/\s+/)).filter((c) => c[9] && c[9] !== '0');
+    const inodes = new Map(rows.map((c) => [c[2], `socket:[${c[9]}]`]));
+    const links = readdirSync(`${proc}/fd`).map((fd) => { try { return [readlinkSync(`${proc}/fd/${fd}`), fd]; } catch { return ['', fd]; } });
+    const fds = new Map(links);
+    const watchers = new Map();
+    for (const [, epoll] of links.filter(([to]) => to === 'anon_inode:[eventpoll]')) {
+      for (const [, fd] of readFileSync(`${proc}/fdinfo/${epoll}`, 'utf8').matchAll(/^tfd:\s+(\d+) /gm)) watchers.set(fd, epoll);
+    }
+    return sockets.map((s) => watchers.get(fds.get(inodes.get(address(s)))));
   }
 
-  // A kept connection to each worker. An idle worker takes every connection that comes, so many come at once.
-  async agents() {
+  workerOf(socket) { return this.workersOf([socket])[0]; }
+
+  // A TCP connection to each worker. An idle worker takes every connection that comes. But when the process is stopped while many come, all
+  // workers are woken, and each takes some when it goes on.
+  async connections() {
     const { pid } = this;
-    const alive = (a) => a.socket && !a.socket.destroyed;
-    if (this.kept?.pid === pid && this.kept.agents.every(alive)) return this.kept.agents;
-    this.dropAgents();
+    const { workers } = this.gateway.config;
     const found = new Map();
     await until('a connection to each worker', async () => {
-      const made = await Promise.all(Array.from({ length: 24 }, async (_, i) => { await sleep(i / 4); return this.connectedAgent(); }));
-      for (const agent of made) {
-        const worker = this.workerOf(agent.socket ?? {});
-        if (worker && !found.has(worker)) found.set(worker, agent);
-        else agent.destroy();
+      const made = [];
+      process.kill(pid, 'SIGSTOP');
+      try {
+        await Promise.all(Array.from({ length: 40 * workers }, () => new Promise((resolve, reject) => {
+          const s = net.connect({ host: '127.0.0.1', port: this.gateway.port, allowHalfOpen: true }, resolve).setNoDelay(true).once('error', reject);
+          made.push(s);
+        })));
+      } finally {
+        process.kill(pid, 'SIGCONT');
       }
-      return found.size === this.gateway.config.workers;
-    }, { ms: 30000 });
-    this.kept = { pid, agents: [...found.values()], byWorker: found };
-    return this.kept.agents;
+      const workersOf = await until('all to be accepted', () => { const all = this.workersOf(made); return all.every(Boolean) && all; }, { every: 5 });
+      made.forEach((s, i) => { if (!found.has(workersOf[i])) found.set(workersOf[i], s); else s.destroy(); });
+      return found.size === workers;
+    }, { ms: 60000 });
+    return found;
   }
 
-  async connectedAgent() {
-    const agent = new https.Agent({ keepAlive: true, maxSockets: 1 });
-    const x = begin('h1', this.url('/.sallyport/pico/none'), { agent });
-    x.stream.once('socket', (socket) => { agent.socket = socket; });
-    await (await x.answer).whole();
-    return agent;
+  // A kept connection to each worker, for requests.
+  async agents() {
+    const { pid } = this;
+    if (this.kept?.pid === pid && this.kept.sockets.every((s) => !s.destroyed)) return this.kept.agents;
+    this.dropAgents();
+    const sockets = [...(await this.connections()).values()].map((socket) => tls.connect({ socket, servername: HOST, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] }));
+    const agents = sockets.map((socket) => {
+      const agent = new https.Agent({ keepAlive: true, maxSockets: 1 });
+      agent.createConnection = () => { assert.ok(!socket.destroyed, 'the gateway has closed a kept connection'); return socket; };
+      return agent;
+    });
+    this.kept = { pid, sockets, agents };
+    return agents;
   }
 
   dropAgents() {
-    for (const a of this.kept?.agents ?? []) a.destroy();
+    for (const s of this.kept?.sockets ?? []) s.destroy();
     this.kept = undefined;
   }
 
@@ -238,7 +256,7 @@ export class PicoStage {
     let read = 0;
     return {
       answer,
-      async next(wanted = () => true, ms = 15000) {
+      async next(wanted = () => true, ms = 40000) {
         return until('the event', () => {
           for (let end; (end = answer.text.indexOf('\n\n', read)) >= 0;) {
             const event = answer.text.slice(read, end);
@@ -253,6 +271,18 @@ export class PicoStage {
       },
       end() { x.stream.destroy(); },
     };
+  }
+
+  // Bytes over TLS; gives the head of what comes back, or '' when the connection ends before.
+  head(bytes, host = HOST) {
+    const s = tls.connect({ host: '127.0.0.1', port: this.gateway.port, servername: host, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] }, () => s.write(bytes));
+    let got = '';
+    const head = new Promise((resolve) => {
+      s.on('data', (d) => { got += d.toString('latin1'); if (got.includes('\r\n\r\n')) resolve(got.slice(0, got.indexOf('\r\n\r\n') + 4)); });
+      s.on('error', () => resolve(''));
+      s.on('close', () => resolve(''));
+    });
+    return within(head, 'the head of an answer').finally(() => s.destroy());
   }
 
   // --- what the daemon says
@@ -272,5 +302,5 @@ export function assertFailure(res, status, type, what = '') {
 export function held() {
   const calls = [];
   const f = (pico, ...args) => new Promise((resolve, reject) => calls.push({ pico, args, answer: resolve, fail: (m) => reject(new Error(m)) }));
-  return Object.assign(f, { calls, arrived: (n, ms = 15000) => until(`call ${n} to arrive`, () => calls.length >= n, { ms, every: 5 }) });
+  return Object.assign(f, { calls, arrived: (n, ms = 40000) => until(`call ${n} to arrive`, () => calls.length >= n, { ms, every: 5 }) });
 }
