@@ -53,6 +53,7 @@ enum {
     LIMIT_PICO_PLAIN_FRAME_BYTES = 1400,         // the same without TLS: one TCP segment
     LIMIT_PICO_FUNCTIONS = 64,                   // names that a board registers; more are ignored
     LIMIT_PICO_CALLS = 4,                        // calls that a board works on,
+    LIMIT_PICO_CALLS_USER = 3,                   // of one user at most so many,
     LIMIT_PICO_QUEUE = 16,                       // and that wait for it; of these, of one user at most
     LIMIT_PICO_QUEUE_USER = 8,                   // so many
     LIMIT_PICO_DEPTH = 32,                       // nesting of arguments and answers

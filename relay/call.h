@@ -24,7 +24,7 @@ struct relay_call {
 
     // The link's, while it has the call.
     int64_t taken_ms, sent_ms, deadline_ms; // sent_ms 0: still waiting
-    bool sent;
+    bool sent, goes;                        // goes: a place is free for it, although it waits
 
     // The outcome. ERR_NONE: `result` is JSON text. ERR_PICO_FUNCTION: the function raised, error_type (may
     // be absent) and error_message are the board's words. Anything else: err says why there is no answer.

@@ -103,6 +103,24 @@ static size_t count_free(const struct link *l)
     return n;
 }
 
+static bool is_shadow_of(const struct call_slot *s, struct str user)
+{
+    uint8_t hash[SHA256_BYTES];
+    return s->shadow && crypto_sha256(user, hash) && memcmp(hash, s->user, sizeof hash) == 0;
+}
+
+// Places that this user has. One is always left for others: a person with a function that takes its time, or
+// never ends, would have the board for themselves.
+static size_t places_of(const struct link *l, struct str user)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < LIMIT_PICO_CALLS; i++) {
+        const struct call_slot *s = &l->slots[i];
+        n += s->call ? str_eq(s->call->user, user) : is_shadow_of(s, user);
+    }
+    return n;
+}
+
 static struct call_slot *slot_of(struct link *l, struct str id)
 {
     for (size_t i = 0; i < LIMIT_PICO_CALLS; i++)
@@ -118,6 +136,7 @@ static void expire_slot(struct link *l, struct call_slot *s)
     err_set(&c->err, ERR_PICO_TIMEOUT, "no answer within %lld ms", (long long)c->limit_ms);
     s->call = NULL;
     s->shadow = true;
+    if (!crypto_sha256(c->user, s->user)) memset(s->user, 0, sizeof s->user);
     s->until_ms = l->now_ms + (c->limit_ms < SHADOW_MAX_MS ? c->limit_ms : SHADOW_MAX_MS);
     end(l, c);
 }
@@ -194,13 +213,21 @@ static bool send_in(struct link *l, struct call_slot *s, struct relay_call *c)
     return true;
 }
 
+// The first of those whose user may have another place.
+static struct relay_call *next_to_go(const struct link *l)
+{
+    struct relay_call *c = l->waiting;
+    while (c && places_of(l, c->user) >= LIMIT_PICO_CALLS_USER) c = c->next;
+    return c;
+}
+
 void calls_send(struct link *l)
 {
     expire_waiting(l);
     link_settle(l); // may end the link, and then none waits
     struct call_slot *s;
-    while (!l->first && l->waiting && (s = free_slot(l))) {
-        struct relay_call *c = l->waiting;
+    struct relay_call *c;
+    while (!l->first && (s = free_slot(l)) && (c = next_to_go(l))) {
         dequeue(l, c);
         if (!send_in(l, s, c)) end(l, c); // and the next one has its turn
     }
@@ -209,18 +236,28 @@ void calls_send(struct link *l)
 
 // --- taking
 
-// A call waits when those before it take all places that are free.
-static bool has_room(const struct link *l, const struct relay_call *c, struct err *err)
+// Whether a call goes when the board takes what is sent next: `*free` places are left by those before it.
+static bool would_go(const struct link *l, const struct relay_call *c, size_t *free)
 {
-    size_t going = count_free(l), mine = 0;
-    if (l->nwaiting < going) return true;
-    if (l->nwaiting - going >= LIMIT_PICO_QUEUE)
+    size_t had = places_of(l, c->user);
+    for (const struct relay_call *w = l->waiting; w && w != c; w = w->next)
+        had += w->goes && str_eq(w->user, c->user);
+    if (*free == 0 || had >= LIMIT_PICO_CALLS_USER) return false;
+    (*free)--;
+    return true;
+}
+
+// A call waits when those before it take all places that it could have.
+static bool has_room(struct link *l, const struct relay_call *c, struct err *err)
+{
+    size_t free = count_free(l), others = 0, mine = 0;
+    for (struct relay_call *w = l->waiting; w; w = w->next) {
+        w->goes = would_go(l, w, &free);
+        if (!w->goes) *(str_eq(w->user, c->user) ? &mine : &others) += 1;
+    }
+    if (would_go(l, c, &free)) return true;
+    if (others + mine >= LIMIT_PICO_QUEUE)
         return err_set(err, ERR_PICO_BUSY, "%d calls wait for the board", LIMIT_PICO_QUEUE);
-    for (const struct relay_call *w = l->waiting; w; w = w->next)
-        if (going > 0)
-            going--;
-        else
-            mine += str_eq(w->user, c->user);
     if (mine >= LIMIT_PICO_QUEUE_USER)
         return err_set(err, ERR_PICO_BUSY, "%d calls of this user wait for the board", LIMIT_PICO_QUEUE_USER);
     return true;

@@ -35,10 +35,11 @@ struct bucket {
 };
 
 // A place in which the board works on a call. A call that has timed out leaves the place to its shadow: the
-// id, until the answer comes or `until_ms`.
+// id and whose call it was, until the answer comes or `until_ms`.
 struct call_slot {
     struct relay_call *call;
     bool shadow;
+    uint8_t user[SHA256_BYTES]; // of a shadow
     char id[CALL_ID_DIGITS + 1];
     int64_t until_ms;
 };

@@ -62,7 +62,9 @@ void rig_hears_call(struct rig *r, unsigned number, const char *function);
 void rig_hears_close(struct rig *r, unsigned code); // and then nothing
 void rig_hears_nothing(struct rig *r);
 
-// Calls. A call that is refused is freed, and ERR_NONE says that it was taken.
+// Calls. A call that is refused is freed, and ERR_NONE says that it was taken. SOMEONE is ann or ben, in
+// turn.
+#define SOMEONE NULL
 struct relay_call *rig_call_new(struct rig *r, const char *function, const char *user, const char *args);
 enum err_code rig_give(struct rig *r, struct relay_call *c);
 enum err_code rig_call(struct rig *r, const char *function, const char *user);

@@ -41,7 +41,7 @@ static void refused_login(const char *text, bool no_device, const char *error, c
     rig_told(&r, told);
     assert_int_equal(link_functions(r.link).n, 0);
     assert_int_equal(link_state(r.link), LINK_CLOSING);
-    assert_int_equal(rig_call(&r, "flash", "ann"), ERR_PICO_OFFLINE);
+    assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_PICO_OFFLINE);
     rig_hears(&r, error);
     rig_hears_close(&r, 1008);
     rig_end(&r);
@@ -285,7 +285,7 @@ static void test_names_at_most(void **state)
     rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"most\"}");
     rig_told(&r, "refused more uplink.names");
     assert_int_equal(link_functions(r.link).n, LIMIT_PICO_FUNCTIONS);
-    assert_int_equal(rig_call(&r, "more", "ann"), ERR_PICO_UNKNOWN);
+    assert_int_equal(rig_call(&r, "more", SOMEONE), ERR_PICO_UNKNOWN);
     assert_int_equal(link_counts(r.link).names_refused, 2);
     // Both reasons are told, each once.
     rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"anvil.x\"}");
@@ -519,7 +519,7 @@ static void test_board_closes(void **state)
     for (size_t i = 0; i < sizeof closes / sizeof *closes; i++) {
         struct rig r;
         rig_login(&r);
-        assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+        assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_NONE);
         rig_hears_call(&r, 1, "flash");
         rig_frame(&r, 0x88, closes[i].payload);
         rig_told(&r, "closing uplink.closed; 1 pico.lost");
@@ -546,7 +546,7 @@ static void test_gone(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    for (int i = 0; i < 6; i++) assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+    for (int i = 0; i < 6; i++) assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_NONE);
     rig_hears_call(&r, 1, "flash");
     link_gone(r.link, r.now);
     rig_told(&r, "closing uplink.closed; 1 pico.lost; 2 pico.lost; 3 pico.lost; 4 pico.lost; 5 pico.lost; "
@@ -558,7 +558,7 @@ static void test_gone(void **state)
     link_drain(r.link, r.now);
     link_tick(r.link, r.now + 100000);
     rig_says(&r, LOGIN);
-    assert_int_equal(rig_call(&r, "flash", "ann"), ERR_PICO_OFFLINE);
+    assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_PICO_OFFLINE);
     rig_told(&r, "");
     rig_end(&r);
     rig_told(&r, "");
@@ -665,10 +665,10 @@ static void test_drain(void **state)
     rig_end(&r);
 
     rig_login(&r); // one at work and those that wait are finished first
-    for (int i = 0; i < 5; i++) assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+    for (int i = 0; i < 5; i++) assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_NONE);
     for (unsigned i = 1; i <= 4; i++) rig_hears_call(&r, i, "flash");
     link_drain(r.link, r.now);
-    assert_int_equal(rig_call(&r, "flash", "ann"), ERR_PICO_OFFLINE);
+    assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_PICO_OFFLINE);
     for (unsigned i = 1; i <= 4; i++) rig_answers(&r, i, "true");
     rig_hears_call(&r, 5, "flash");
     rig_told(&r, "1 none; = true; 2 none; = true; 3 none; = true; 4 none; = true");

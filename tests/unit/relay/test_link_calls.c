@@ -25,7 +25,7 @@ static void test_call(void **state)
     struct rig r;
     rig_login(&r);
     assert_int_equal(link_load(r.link), 0);
-    assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+    assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_NONE);
     assert_int_equal(link_load(r.link), 1);
     rig_hears_call(&r, 1, "flash");
     rig_hears_nothing(&r); // once
@@ -55,7 +55,7 @@ static void test_times(void **state)
     struct rig r;
     rig_login(&r);
     r.look_at_call = keep_times;
-    make_calls(&r, 5, "ann");
+    make_calls(&r, 5, SOMEONE);
     rig_later(&r, 10);
     hears_calls(&r, 1, 4);
     rig_later(&r, 200);
@@ -67,7 +67,7 @@ static void test_times(void **state)
     rig_answers(&r, 5, "1");
     assert_true(waited_ms == 211 && board_ms == 3000);
     for (int i = 0; i < 3; i++) rig_answers(&r, (unsigned)i + 2, "1");
-    make_calls(&r, 1, "ann"); // never sent
+    make_calls(&r, 1, SOMEONE); // never sent
     rig_later(&r, 7);
     link_gone(r.link, r.now);
     assert_true(waited_ms == 7 && board_ms == 0);
@@ -79,7 +79,7 @@ static void test_function_raises(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    make_calls(&r, 4, "ann");
+    make_calls(&r, 4, SOMEONE);
     hears_calls(&r, 1, 4);
     rig_says(&r, "{\"id\":\"%s\",\"error\":{\"message\":\"divide by zero\"}}", rig_id(2));
     rig_told(&r, "2 pico.function; : divide by zero");
@@ -99,7 +99,7 @@ static void test_answers_in_any_order(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    make_calls(&r, 6, "ann");
+    make_calls(&r, 6, SOMEONE);
     hears_calls(&r, 1, 4);
     rig_answers(&r, 3, "3");
     hears_calls(&r, 5, 5);
@@ -117,7 +117,7 @@ static void test_answers_to_no_call(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    make_calls(&r, 5, "ann");
+    make_calls(&r, 5, SOMEONE);
     hears_calls(&r, 1, 4);
     rig_answers(&r, 5, "\"too early\"");
     rig_answers(&r, 77, "1");
@@ -145,12 +145,12 @@ static void test_refused_calls(void **state)
     (void)state;
     struct rig r;
     rig_new(&r);
-    assert_int_equal(rig_call(&r, "flash", "ann"), ERR_PICO_OFFLINE);
+    assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_PICO_OFFLINE);
     rig_end(&r);
     rig_login(&r);
-    assert_int_equal(rig_call(&r, "reboot", "ann"), ERR_PICO_UNKNOWN);
-    assert_int_equal(rig_call(&r, "flas", "ann"), ERR_PICO_UNKNOWN);
-    assert_int_equal(rig_call(&r, "", "ann"), ERR_PICO_UNKNOWN);
+    assert_int_equal(rig_call(&r, "reboot", SOMEONE), ERR_PICO_UNKNOWN);
+    assert_int_equal(rig_call(&r, "flas", SOMEONE), ERR_PICO_UNKNOWN);
+    assert_int_equal(rig_call(&r, "", SOMEONE), ERR_PICO_UNKNOWN);
     rig_hears_nothing(&r);
     rig_end(&r);
 }
@@ -163,7 +163,7 @@ static void call_of_size(size_t output_max, size_t n, enum err_code code)
     memset(args + 2, 'x', n);
     memcpy(args + n + 2, "\"]", 3);
     rig_login_with(&r, output_max);
-    assert_int_equal(rig_give(&r, rig_call_new(&r, "flash", "ann", args)), code);
+    assert_int_equal(rig_give(&r, rig_call_new(&r, "flash", SOMEONE, args)), code);
     struct str out = link_output(r.link);
     assert_int_equal(out.n, code == ERR_NONE ? output_max : 0);
     free(args);
@@ -193,18 +193,19 @@ static void test_places(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    make_calls(&r, 12, "ann"); // 4 go at once, 8 are her share of the queue
+    make_calls(&r, 11, "ann"); // 3 go at once, 8 are her share of the queue
     assert_int_equal(rig_call(&r, "flash", "ann"), ERR_PICO_BUSY);
-    make_calls(&r, 8, "ben");
+    make_calls(&r, 9, "ben"); // one goes
     assert_int_equal(rig_call(&r, "flash", "ben"), ERR_PICO_BUSY);
     assert_int_equal(rig_call(&r, "flash", "eve"), ERR_PICO_BUSY); // 16 wait
     assert_int_equal(link_load(r.link), 20);
-    hears_calls(&r, 1, 4);
+    for (unsigned i = 1; i <= 3; i++) rig_hears_call(&r, i, "flash");
+    hears_calls(&r, 13, 13);
     assert_int_equal(rig_call(&r, "flash", "eve"), ERR_PICO_BUSY);
     rig_answers(&r, 2, "1");
     assert_int_equal(rig_call(&r, "flash", "eve"), ERR_NONE); // in place of the one that goes now
     assert_int_equal(rig_call(&r, "flash", "eve"), ERR_PICO_BUSY);
-    hears_calls(&r, 5, 5);
+    hears_calls(&r, 4, 4);
     assert_int_equal(link_load(r.link), 20);
     rig_end(&r);
 }
@@ -215,7 +216,8 @@ static void test_share_of_a_user(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    make_calls(&r, 4, "ben");
+    make_calls(&r, 3, "ben");
+    make_calls(&r, 1, "eve");
     hears_calls(&r, 1, 4);
     make_calls(&r, LIMIT_PICO_QUEUE_USER, "ann");
     assert_int_equal(rig_call(&r, "flash", "ann"), ERR_PICO_BUSY);
@@ -224,6 +226,33 @@ static void test_share_of_a_user(void **state)
     rig_answers(&r, 1, "1");
     assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE); // one of hers goes
     assert_int_equal(rig_call(&r, "flash", "ann"), ERR_PICO_BUSY);
+    rig_end(&r);
+}
+
+// Somebody with a function that never ends does not have the board for themselves, now or later.
+static void test_a_place_for_others(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    make_calls(&r, 8, "ann");
+    hears_calls(&r, 1, LIMIT_PICO_CALLS_USER);
+    make_calls(&r, 1, "ben");
+    hears_calls(&r, 9, 9);
+    make_calls(&r, 1, "ben"); // waits behind nobody: the places of others are theirs
+    rig_answers(&r, 9, "9");
+    hears_calls(&r, 10, 10);
+    rig_answers(&r, 10, "10");
+    rig_told(&r, "9 none; = 9; 10 none; = 10");
+    rig_later(&r, 30000); // hers time out, and the board still works on three of them
+    rig_hears_frame(&r, FRAME_PING, STR(""));
+    rig_frame(&r, 0x8a, STR(""));
+    make_calls(&r, 1, "ann");
+    rig_hears_nothing(&r);
+    make_calls(&r, 1, "ben");
+    hears_calls(&r, 12, 12);
+    rig_answers(&r, 1, "1"); // late, but now the board is free for her
+    hears_calls(&r, 11, 11);
     rig_end(&r);
 }
 
@@ -240,7 +269,7 @@ static void test_gone(void **state)
         if (i == 4) hears_calls(&r, 1, 4);
     }
     for (int i = 4; i <= 20; i++) calls[i]->gone = true;
-    assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+    assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_NONE);
     rig_told(
         &r,
         "5 pico.caller_gone; 6 pico.caller_gone; 7 pico.caller_gone; 8 pico.caller_gone; 9 pico.caller_gone; "
@@ -263,7 +292,7 @@ static void test_gone_before_it_is_sent(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    struct relay_call *c = rig_call_new(&r, "flash", "ann", "[1]");
+    struct relay_call *c = rig_call_new(&r, "flash", SOMEONE, "[1]");
     assert_int_equal(rig_give(&r, c), ERR_NONE);
     c->gone = true;
     assert_int_equal(rig_call(&r, "flash", "ben"), ERR_NONE);
@@ -279,10 +308,10 @@ static void test_one_at_a_time(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    make_calls(&r, 1, "ann");
-    struct relay_call *c = rig_call_new(&r, "flash", "ann", "[1]");
+    make_calls(&r, 1, SOMEONE);
+    struct relay_call *c = rig_call_new(&r, "flash", SOMEONE, "[1]");
     assert_int_equal(rig_give(&r, c), ERR_NONE);
-    make_calls(&r, 1, "ann");
+    make_calls(&r, 1, SOMEONE);
     assert_non_null(link_output(r.link).p);
     assert_int_equal(link_counts(r.link).calls, 1);
     c->gone = true;
@@ -299,11 +328,11 @@ static void test_timeout(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    make_calls(&r, 5, "ann");
+    make_calls(&r, 5, SOMEONE);
     hears_calls(&r, 1, 4);
     rig_later(&r, 10000);
     rig_frame(&r, 0x8a, STR(""));
-    make_calls(&r, 1, "ann");
+    make_calls(&r, 1, SOMEONE);
     rig_later(&r, 19999);
     rig_told(&r, "");
     rig_later(&r, 1); // those at work and the one that has waited as long; the youngest has time left
@@ -327,7 +356,7 @@ static void test_answer_at_the_deadline(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    make_calls(&r, 2, "ann");
+    make_calls(&r, 2, SOMEONE);
     hears_calls(&r, 1, 2);
     assert_int_equal(link_due(r.link), r.now + 20000); // ping
     rig_later(&r, 20000);
@@ -350,7 +379,7 @@ static void test_place_of_a_timeout(void **state)
     struct rig r;
     rig_login(&r);
     for (int i = 0; i < 4; i++) {
-        struct relay_call *c = rig_call_new(&r, "flash", "ann", "[1]");
+        struct relay_call *c = rig_call_new(&r, "flash", SOMEONE, "[1]");
         c->limit_ms = i < 2 ? 5000 : 300000;
         assert_int_equal(rig_give(&r, c), ERR_NONE);
     }
@@ -359,7 +388,7 @@ static void test_place_of_a_timeout(void **state)
     rig_told(&r, "1 pico.timeout; 2 pico.timeout");
     assert_int_equal(link_due(r.link), r.now + 5000); // then the places are given up
     assert_int_equal(link_load(r.link), 4);
-    make_calls(&r, 3, "ben");
+    make_calls(&r, 3, SOMEONE);
     rig_later(&r, 4999);
     rig_hears_nothing(&r);
     rig_later(&r, 1);
@@ -383,7 +412,7 @@ static void test_answer_after_the_place_is_given_up(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    struct relay_call *c = rig_call_new(&r, "flash", "ann", "[1]");
+    struct relay_call *c = rig_call_new(&r, "flash", SOMEONE, "[1]");
     c->limit_ms = 5000;
     assert_int_equal(rig_give(&r, c), ERR_NONE);
     hears_calls(&r, 1, 1);
@@ -403,7 +432,7 @@ static void test_deadline_of_a_call_that_waits(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    make_calls(&r, 4, "ann");
+    make_calls(&r, 4, SOMEONE);
     hears_calls(&r, 1, 4);
     struct relay_call *c = rig_call_new(&r, "flash", "ben", "[1]");
     c->limit_ms = 1500;
@@ -422,7 +451,7 @@ static void test_place_of_a_long_timeout(void **state)
     struct rig r;
     rig_login(&r);
     for (int i = 0; i < 4; i++) {
-        struct relay_call *c = rig_call_new(&r, "flash", "ann", "[1]");
+        struct relay_call *c = rig_call_new(&r, "flash", SOMEONE, "[1]");
         c->limit_ms = 300000;
         assert_int_equal(rig_give(&r, c), ERR_NONE);
     }
@@ -452,11 +481,11 @@ static void test_timeout_before_it_is_sent(void **state)
     rig_login(&r);
     rig_frame(&r, 0x89, STR("stuck"));
     assert_non_null(link_output(r.link).p);
-    make_calls(&r, 2, "ann");
+    make_calls(&r, 2, SOMEONE);
     assert_non_null(link_output(r.link).p);
     assert_int_equal(link_counts(r.link).calls, 0);
     rig_later(&r, 15000);
-    make_calls(&r, 1, "ann");
+    make_calls(&r, 1, SOMEONE);
     rig_later(&r, 15000);
     rig_told(&r, "1 pico.timeout; 2 pico.timeout");
     assert_int_equal(link_load(r.link), 1);
@@ -482,13 +511,13 @@ static void test_look_ups(void **state)
     struct rig r;
     rig_login(&r);
     r.email = STR("ann@example.org");
-    make_calls(&r, 5, "ann");
+    make_calls(&r, 5, SOMEONE);
     looks_up(&r, rig_id(1), "null"); // not sent yet
     hears_calls(&r, 1, 4);
     looks_up(&r, rig_id(1), "\"ann@example.org\"");
     looks_up(&r, rig_id(1), "\"ann@example.org\""); // a function may ask twice
     looks_up(&r, rig_id(4), "\"ann@example.org\"");
-    rig_told(&r, "email of ann; email of ann; email of ann");
+    rig_told(&r, "email of ann; email of ann; email of ben");
     looks_up(&r, rig_id(5), "null"); // waits
     looks_up(&r, rig_id(6), "null");
     looks_up(&r, "", "null");
@@ -522,7 +551,7 @@ static void test_look_ups_of_another_board(void **state)
     rig_login(&a);
     rig_login(&b);
     a.email = b.email = STR("ann@example.org");
-    make_calls(&a, 1, "ann");
+    make_calls(&a, 1, SOMEONE);
     hears_calls(&a, 1, 1);
     looks_up(&b, rig_id(1), "null");
     rig_answers(&b, 1, "\"forged\"");
@@ -549,7 +578,7 @@ static void test_close_from_a_look_up(void **state)
     rig_login(&r);
     r.email = STR("ann@example.org");
     r.on_email = close_at_look_up;
-    make_calls(&r, 1, "ann");
+    make_calls(&r, 1, SOMEONE);
     hears_calls(&r, 1, 1);
     rig_says(&r, LOOKUP, rig_id(1));
     rig_told(&r, "email of ann; closing uplink.revoked; 1 pico.lost");
@@ -562,7 +591,7 @@ static void test_email_is_escaped(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    make_calls(&r, 1, "ann");
+    make_calls(&r, 1, SOMEONE);
     hears_calls(&r, 1, 1);
     r.email = STR("\"ann\\\"@example.org");
     looks_up(&r, rig_id(1), "\"\\\"ann\\\\\\\"@example.org\"");
@@ -573,7 +602,7 @@ static void test_email_is_escaped(void **state)
 
 static void call_again(struct rig *r, unsigned number)
 {
-    if (number < 50) assert_int_equal(rig_call(r, "flash", "ann"), ERR_NONE);
+    if (number < 50) assert_int_equal(rig_call(r, "flash", SOMEONE), ERR_NONE);
 }
 
 static void test_call_from_finished(void **state)
@@ -582,7 +611,7 @@ static void test_call_from_finished(void **state)
     struct rig r;
     rig_login(&r);
     r.on_finished = call_again;
-    make_calls(&r, 1, "ann");
+    make_calls(&r, 1, SOMEONE);
     for (unsigned i = 1; i <= 50; i++) {
         hears_calls(&r, i, i);
         rig_answers(&r, i, "1");
@@ -594,7 +623,7 @@ static void test_call_from_finished(void **state)
 
 static void try_again(struct rig *r, unsigned number)
 {
-    if (number < 1000) assert_int_equal(rig_call(r, "flash", "ann"), ERR_PICO_OFFLINE);
+    if (number < 1000) assert_int_equal(rig_call(r, "flash", SOMEONE), ERR_PICO_OFFLINE);
 }
 
 static void close_link(struct rig *r, unsigned number)
@@ -607,7 +636,7 @@ static void close_link(struct rig *r, unsigned number)
 
 static void call_and_close(struct rig *r, unsigned number)
 {
-    if (number == 1) assert_int_equal(rig_call(r, "flash", "ann"), ERR_NONE);
+    if (number == 1) assert_int_equal(rig_call(r, "flash", SOMEONE), ERR_NONE);
     if (number == 1) close_link(r, number);
 }
 
@@ -617,7 +646,7 @@ static void test_close_from_finished(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    make_calls(&r, 6, "ann");
+    make_calls(&r, 6, SOMEONE);
     hears_calls(&r, 1, 4);
     r.on_finished = call_and_close;
     rig_answers(&r, 1, "1");
@@ -633,7 +662,7 @@ static void test_call_from_the_end(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    make_calls(&r, 6, "ann");
+    make_calls(&r, 6, SOMEONE);
     hears_calls(&r, 1, 4);
     r.on_finished = try_again;
     link_gone(r.link, r.now);
@@ -641,7 +670,7 @@ static void test_call_from_the_end(void **state)
     rig_end(&r);
 
     rig_login(&r);
-    make_calls(&r, 6, "ann");
+    make_calls(&r, 6, SOMEONE);
     r.on_finished = try_again;
     rig_end(&r);
     assert_int_equal(r.last, 12);
@@ -653,7 +682,7 @@ static void test_finished_by_the_clock(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    make_calls(&r, 6, "ann");
+    make_calls(&r, 6, SOMEONE);
     hears_calls(&r, 1, 4);
     r.on_finished = close_link;
     rig_later(&r, 30000);
@@ -663,7 +692,7 @@ static void test_finished_by_the_clock(void **state)
     rig_end(&r);
 
     rig_login(&r);
-    make_calls(&r, 6, "ann");
+    make_calls(&r, 6, SOMEONE);
     hears_calls(&r, 1, 4);
     r.on_finished = call_again;
     rig_later(&r, 30000);
@@ -680,11 +709,11 @@ static void test_close_while_a_call_is_taken(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    struct relay_call *c = rig_call_new(&r, "flash", "ann", "[1]");
+    struct relay_call *c = rig_call_new(&r, "flash", SOMEONE, "[1]");
     assert_int_equal(rig_give(&r, c), ERR_NONE);
     c->gone = true;
     r.on_finished = close_link;
-    assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+    assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_NONE);
     rig_told(&r, "1 pico.caller_gone; closing uplink.revoked; 2 pico.lost");
     rig_end(&r);
 }
@@ -695,9 +724,9 @@ static void test_close_while_a_call_is_sent(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    struct relay_call *c = rig_call_new(&r, "flash", "ann", "[1]");
+    struct relay_call *c = rig_call_new(&r, "flash", SOMEONE, "[1]");
     assert_int_equal(rig_give(&r, c), ERR_NONE);
-    make_calls(&r, 1, "ann");
+    make_calls(&r, 1, SOMEONE);
     c->gone = true;
     r.on_finished = close_link;
     struct str out = link_output(r.link);
@@ -721,6 +750,7 @@ int main(void)
         cmocka_unit_test(test_size_of_arguments),
         cmocka_unit_test(test_places),
         cmocka_unit_test(test_share_of_a_user),
+        cmocka_unit_test(test_a_place_for_others),
         cmocka_unit_test(test_gone),
         cmocka_unit_test(test_gone_before_it_is_sent),
         cmocka_unit_test(test_one_at_a_time),

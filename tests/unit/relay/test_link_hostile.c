@@ -24,7 +24,7 @@ static void closes(struct str bytes, unsigned code, const char *reason)
     struct rig r;
     char told[128];
     rig_login(&r);
-    for (unsigned i = 1; i <= 3; i++) assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+    for (unsigned i = 1; i <= 3; i++) assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_NONE);
     for (unsigned i = 1; i <= 3; i++) rig_hears_call(&r, i, "flash");
     rig_bytes(&r, bytes);
     snprintf(told, sizeof told, "closing %s; 1 pico.lost; 2 pico.lost; 3 pico.lost", reason);
@@ -85,7 +85,7 @@ static void test_largest_answer(void **state)
     static char text[LIMIT_PICO_MESSAGE_BYTES];
     struct rig r;
     rig_login(&r);
-    assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+    assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_NONE);
     rig_hears_call(&r, 1, "flash");
     memset(text, ' ', sizeof text);
     int n = snprintf(text, sizeof text, "{\"id\":\"%s\",\"response\":1", rig_id(1));
@@ -336,7 +336,7 @@ static void test_broken_messages(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    for (unsigned i = 1; i <= 4; i++) assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+    for (unsigned i = 1; i <= 4; i++) assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_NONE);
     for (unsigned i = 1; i <= 4; i++) rig_hears_call(&r, i, "flash");
     rig_answers(&r, 2, "nan");
     rig_told(&r, "2 pico.answer");
@@ -349,7 +349,7 @@ static void test_broken_messages(void **state)
     rig_told(&r, "4 pico.answer");
     rig_says(&r, "{\"type\":");
     assert_int_equal(link_state(r.link), LINK_OPEN);
-    assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+    assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_NONE);
     rig_hears_call(&r, 5, "flash");
     rig_answers(&r, 5, "inf");
     rig_told(&r, "closing uplink.message; 5 pico.answer"); // the third in a row
@@ -364,7 +364,7 @@ static void test_broken_messages_of_no_call(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    for (unsigned i = 1; i <= 5; i++) assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+    for (unsigned i = 1; i <= 5; i++) assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_NONE);
     for (unsigned i = 1; i <= 4; i++) rig_hears_call(&r, i, "flash");
     rig_answers(&r, 77, "nan");
     rig_answers(&r, 5, "nan"); // waits
@@ -386,7 +386,7 @@ static void test_broken_and_late(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+    assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_NONE);
     rig_hears_call(&r, 1, "flash");
     rig_later(&r, 30000);
     rig_told(&r, "1 pico.timeout");
@@ -403,7 +403,7 @@ static void test_objects(void **state)
     (void)state;
     struct rig r;
     rig_login(&r);
-    assert_int_equal(rig_call(&r, "flash", "ann"), ERR_NONE);
+    assert_int_equal(rig_call(&r, "flash", SOMEONE), ERR_NONE);
     rig_hears_call(&r, 1, "flash");
     rig_says(&r, "{\"id\":\"E\",\"type\":\"CALL\",\"command\":\"anvil.private.echo\",\"args\":[1],"
                  "\"objects\":[{\"path\":[\"args\",0],\"type\":[\"Date\"]}]}");
@@ -454,7 +454,7 @@ static void test_strings(void **state)
     assert_int_equal(link_functions(r.link).n, 1);
     rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"a\\\",\\\"b\\\\\"}");
     rig_told(&r, "registered a\",\"b\\");
-    assert_int_equal(rig_call(&r, "a\",\"b\\", "ann"), ERR_NONE);
+    assert_int_equal(rig_call(&r, "a\",\"b\\", SOMEONE), ERR_NONE);
     rig_hears_call(&r, 1, "a\\\",\\\"b\\\\");
     rig_says(&r,
              "{\"id\":\"%s\",\"error\":{\"type\":\"<script>\",\"message\":\"<script>alert(1)</script>\"}}",
@@ -509,7 +509,7 @@ static void test_allocations_fail(void **state)
         if (!r.link) continue;
         bool failed = mem_failed();
         mem_fail_at(0);
-        for (int i = 0; i < 5; i++) calls[i] = rig_call_new(&r, "flash", "ann", "[1]");
+        for (int i = 0; i < 5; i++) calls[i] = rig_call_new(&r, "flash", SOMEONE, "[1]");
         mem_fail_at(failed ? 0 : at - 2); // link_new takes two
         play(&r, calls);
         more = mem_failed();
