@@ -17,7 +17,7 @@
 #include "h2_rig.h"
 
 static struct board_peer boards[3];
-static struct relay_visitor bob, eve; // bob: `flash` of board-0 alone; eve: nothing
+static struct relay_visitor bob, eve, kim; // bob: `flash` of board-0 alone; eve: nothing; kim: all
 
 // --- one request and its answer
 
@@ -454,7 +454,16 @@ static void await_load(unsigned n)
     fail_msg("the board has %u calls and not %u", loads[0], n);
 }
 
-// Four are worked on, the fifth waits; its caller leaves, and it is never sent.
+// All places of the board are taken, by two people: neither may have them alone.
+static void fill_places(struct client c[LIMIT_PICO_CALLS], char ids[LIMIT_PICO_CALLS][64], int *number)
+{
+    char function[64];
+    open_calls(c, 2, relay_rig.cookie, "board-0", number);
+    open_calls(c + 2, LIMIT_PICO_CALLS - 2, kim.cookie, "board-0", number);
+    for (int i = 0; i < LIMIT_PICO_CALLS; i++) assert_true(board_next_call(&boards[0], ids[i], function));
+}
+
+// Four are worked on, others wait; their callers leave, and they are never sent.
 static void test_whoever_leaves_is_not_called_for(void **state)
 {
     (void)state;
@@ -463,8 +472,7 @@ static void test_whoever_leaves_is_not_called_for(void **state)
     int number = 0;
     board_connect(&boards[0], 1, 0, "who");
     for (size_t i = 0; i < EDGE_WORKERS; i++) relay_await(i, 0, "who", true);
-    open_calls(c, 4, relay_rig.cookie, "board-0", &number);
-    for (int i = 0; i < 4; i++) assert_true(board_next_call(&boards[0], ids[i], function));
+    fill_places(c, ids, &number);
     open_calls(left, 2, relay_rig.cookie, "board-0", &number);
     await_load(6);
     client_reset(&left[0]);
@@ -500,8 +508,7 @@ static void test_the_session_ends_while_a_call_waits(void **state)
     relay_log_in(&zoe, "zoe", "staff");
     board_connect(&boards[0], 2, 0, "who");
     for (size_t i = 0; i < EDGE_WORKERS; i++) relay_await(i, 0, "who", true);
-    open_calls(c, 4, relay_rig.cookie, "board-0", &number);
-    for (int i = 0; i < 4; i++) assert_true(board_next_call(&boards[0], ids[i], function));
+    fill_places(c, ids, &number);
     open_calls(&waits, 1, zoe.cookie, "board-0", &number);
     await_load(5);
     relay_log_out_visitor(&zoe);
@@ -521,33 +528,31 @@ static void test_the_session_ends_while_a_call_waits(void **state)
     relay_await(0, 0, "who", false);
 }
 
-// 4 places, 16 wait, 8 of one user.
+// One user has some of the places and of the queue, all together have what there is.
 static void test_nobody_takes_all_of_a_board(void **state)
 {
     (void)state;
-    static struct client mine[12], others[8], c;
-    struct relay_visitor zoe;
+    enum { ALL = LIMIT_PICO_CALLS + LIMIT_PICO_QUEUE, MINE = LIMIT_PICO_CALLS_USER + LIMIT_PICO_QUEUE_USER };
+    static struct client mine[MINE], others[ALL - MINE], c;
+    struct ask my = { .cookie = relay_rig.cookie, .path = "board-0/who", .body = "{}" }, their = my;
     char id[64], function[64];
     int number = 0;
-    relay_log_in(&zoe, "zoe", "staff");
+    their.cookie = kim.cookie;
     board_connect(&boards[0], 0, 0, "who");
     for (size_t i = 0; i < EDGE_WORKERS; i++) relay_await(i, 0, "who", true);
-    open_calls(mine, 12, relay_rig.cookie, "board-0", &number);
-    await_load(12);
-    expect_refusal(&(struct ask){ .cookie = relay_rig.cookie, .path = "board-0/who", .body = "{}" }, "503 ",
-                   "pico.busy");
-    open_calls(others, 8, zoe.cookie, "board-0", &number);
-    await_load(20);
-    expect_refusal(&(struct ask){ .cookie = zoe.cookie, .path = "board-0/who", .body = "{}" }, "503 ",
-                   "pico.busy");
-    expect_refusal(&(struct ask){ .cookie = relay_rig.cookie, .path = "board-0/who", .body = "{}" }, "503 ",
-                   "pico.busy");
-    for (int i = 0; i < 20; i++) {
+    open_calls(mine, MINE, relay_rig.cookie, "board-0", &number);
+    await_load(MINE);
+    expect_refusal(&my, "503 ", "pico.busy");
+    open_calls(others, ALL - MINE, kim.cookie, "board-0", &number);
+    await_load(ALL);
+    expect_refusal(&their, "503 ", "pico.busy");
+    expect_refusal(&my, "503 ", "pico.busy");
+    for (int i = 0; i < ALL; i++) {
         assert_true(board_next_call(&boards[0], id, function));
         board_answer(&boards[0], id, "3");
     }
-    for (int i = 0; i < 12; i++) expect_answer(&mine[i], "200 ", "{\"result\":3}");
-    for (int i = 0; i < 8; i++) expect_answer(&others[i], "200 ", "{\"result\":3}");
+    for (int i = 0; i < MINE; i++) expect_answer(&mine[i], "200 ", "{\"result\":3}");
+    for (int i = 0; i < ALL - MINE; i++) expect_answer(&others[i], "200 ", "{\"result\":3}");
     await_load(0);
     call_begin(&c, 1, "board-0", "who", "{}");
     assert_true(board_next_call(&boards[0], id, function));
@@ -868,6 +873,7 @@ static int setup(void **state)
     if (relay_setup(state) != 0) return -1;
     relay_log_in(&bob, "bob", "guests");
     relay_log_in(&eve, "eve", NULL);
+    relay_log_in(&kim, "kim", "staff");
     return 0;
 }
 
