@@ -350,11 +350,14 @@ def main():
     parser.add_argument("--led", type=int, metavar="PORT", help="tell how the LED is on this port of 127.0.0.1")
     parser.add_argument("directory", metavar="DIRECTORY", help="what would be on the board: main.py and others")
     parser.parse_args(namespace=options)
+    program = os.path.join(options.directory, "main.py")
+    if not os.path.isfile(program):
+        parser.error(f"there is no {program}")
     sys.dont_write_bytecode = True
     sys.path.insert(0, options.directory)
     install_modules()
     try:
-        runpy.run_path(os.path.join(options.directory, "main.py"), run_name="__main__")
+        runpy.run_path(program, run_name="__main__")
     except KeyboardInterrupt:
         pass
 
