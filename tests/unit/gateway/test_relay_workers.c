@@ -156,6 +156,46 @@ static void test_a_removed_device_is_forgotten(void **state)
     relay_hub_devices(relay_rig.e->shared.relay, relay_table(0));
 }
 
+static _Atomic uint64_t calls, failures, links;
+
+static void look_at_metrics(struct worker *w)
+{
+    calls = w->metrics.pico_calls_total;
+    failures = w->metrics.pico_calls_failed_total;
+    links = w->metrics.pico_links_open;
+}
+
+static void expect_metrics(uint64_t more_calls, uint64_t more_failures, uint64_t links_now)
+{
+    uint64_t calls_before = calls, failures_before = failures;
+    edge_on_thread(relay_rig.e, look_at_metrics);
+    assert_int_equal(calls, calls_before + more_calls);
+    assert_int_equal(failures, failures_before + more_failures);
+    assert_int_equal(links, links_now);
+}
+
+static void test_calls_and_links_are_counted(void **state)
+{
+    (void)state;
+    struct client c;
+    char id[64], function[64];
+    edge_on_thread(relay_rig.e, look_at_metrics);
+    board_connect(&boards[0], 0, 6, "flash");
+    relay_await(0, 6, "flash", true);
+    expect_metrics(0, 0, 1);
+    call_begin(&c, 0, "board-6", "flash", "{}");
+    assert_true(board_next_call(&boards[0], id, function));
+    board_answer(&boards[0], id, "1");
+    expect_answer(&c, "200 OK", "{\"result\":1}");
+    expect_metrics(1, 0, 1);
+    call_begin(&c, 0, "board-6", "other", "{}");
+    expect_answer(&c, "404 Not Found", "\"type\":\"pico.unknown\"");
+    expect_metrics(1, 1, 1);
+    board_hang_up(&boards[0]);
+    relay_await(0, 6, "flash", false);
+    expect_metrics(0, 0, 0);
+}
+
 static struct str other_provider[] = { STR_INIT("another") };
 
 static void change_providers(struct worker *w)
@@ -164,11 +204,11 @@ static void change_providers(struct worker *w)
     r->providers = (struct strlist){ other_provider, r->providers.n ? 0 : 1 };
 }
 
-static void expect_status(const char *request, const char *status)
+static void expect_status(const char *cookie, const char *request, const char *status)
 {
     struct client c;
     char text[1024];
-    snprintf(text, sizeof text, "%s HTTP/1.1\r\nHost: pico.example.com\r\n%s", request, relay_rig.cookie);
+    snprintf(text, sizeof text, "%s HTTP/1.1\r\nHost: pico.example.com\r\n%s", request, cookie);
     client_open(&relay_rig.at[0], &c);
     client_send(&c, text);
     client_send(&c, "Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
@@ -177,20 +217,26 @@ static void expect_status(const char *request, const char *status)
     client_close(&c);
 }
 
+static void expect_strangers(const char *cookie)
+{
+    expect_status(cookie, "GET /.sallyport/pico/", "401 ");
+    expect_status(cookie, "GET /.sallyport/pico/events", "401 ");
+    expect_status(cookie, "POST /.sallyport/pico/board-0/flash", "401 ");
+    expect_status(cookie, "POST /.sallyport/pico/any/flash", "401 ");
+}
+
 // A login with a provider that does not count at the route is none: there is nothing to see, and nobody to
 // call.
 static void test_logins_that_do_not_count(void **state)
 {
     (void)state;
+    expect_strangers("");
     edge_on_thread(relay_rig.e, change_providers);
-    expect_status("GET /.sallyport/pico/", "401 ");
-    expect_status("GET /.sallyport/pico/events", "401 ");
-    expect_status("POST /.sallyport/pico/board-0/flash", "401 ");
-    expect_status("POST /.sallyport/pico/any/flash", "401 ");
+    expect_strangers(relay_rig.cookie);
     edge_on_thread(relay_rig.e, change_providers);
-    expect_status("GET /.sallyport/pico/", "200 ");
-    expect_status("GET /.sallyport/pico/events", "200 ");
-    expect_status("POST /.sallyport/pico/nobody/flash", "404 ");
+    expect_status(relay_rig.cookie, "GET /.sallyport/pico/", "200 ");
+    expect_status(relay_rig.cookie, "GET /.sallyport/pico/events", "200 ");
+    expect_status(relay_rig.cookie, "POST /.sallyport/pico/nobody/flash", "404 ");
 }
 
 #define T(f) cmocka_unit_test_setup(f, edge_test_begin)
@@ -203,6 +249,7 @@ int main(void)
         T(test_a_removed_device_is_cut_off),
         T(test_logins_that_do_not_count),
         T(test_an_old_end_is_no_end_of_the_new),
+        T(test_calls_and_links_are_counted),
         T(test_a_removed_device_is_forgotten),
         T(test_the_board_hears_who_calls_until_they_sign_out), // the last: it signs out
     };
