@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "gateway/relay/presence.h"
+
 static struct board_peer boards[4];
 
 static void expect_answer(struct client *c, const char *status, const char *body)
@@ -174,6 +176,19 @@ static void expect_metrics(uint64_t more_calls, uint64_t more_failures, uint64_t
     assert_int_equal(links, links_now);
 }
 
+// As operators are told.
+static bool is_present(const char *name)
+{
+    struct arena *a = arena_new(1 << 20);
+    struct presence_view *v;
+    size_t n;
+    bool found = false;
+    assert_true(presence_read(relay_hub_presence(relay_rig.e->shared.relay), a, &v, &n));
+    for (size_t i = 0; i < n; i++) found |= str_eq_c(v[i].name, name) && v[i].online;
+    arena_free(a);
+    return found;
+}
+
 static void test_calls_and_links_are_counted(void **state)
 {
     (void)state;
@@ -183,6 +198,7 @@ static void test_calls_and_links_are_counted(void **state)
     board_connect(&boards[0], 0, 6, "flash");
     relay_await(0, 6, "flash", true);
     expect_metrics(0, 0, 1);
+    assert_true(is_present("board-6"));
     call_begin(&c, 0, "board-6", "flash", "{}");
     assert_true(board_next_call(&boards[0], id, function));
     board_answer(&boards[0], id, "1");
@@ -194,6 +210,7 @@ static void test_calls_and_links_are_counted(void **state)
     board_hang_up(&boards[0]);
     relay_await(0, 6, "flash", false);
     expect_metrics(0, 0, 0);
+    assert_false(is_present("board-6"));
 }
 
 static struct str other_provider[] = { STR_INIT("another") };
