@@ -409,7 +409,7 @@ describe('hostile boards and callers', () => {
     const calls = await Promise.all(Array.from({ length: 30 }, () => p.call(p.ann, `${board.device}/late`, [], { protocol: 'h2' })));
     const statuses = new Set(calls.map((c) => c.status));
     assert.deepEqual([...statuses].sort(), [503, 504]);
-    assert.ok(calls.filter((c) => c.status === 504).length >= 12, '4 and 8 of ann');
+    assert.ok(calls.filter((c) => c.status === 504).length >= 11, '3 and 8 of ann');
     board.stop();
     await unharmed();
   });
