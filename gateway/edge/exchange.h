@@ -90,7 +90,7 @@ struct exchange {
     struct http_fields answer;
     int64_t length;          // of the body; -1: unknown
     bool head_sent, close;   // close: the connection ends after this answer
-    bool endless;            // an event stream: nobody but the client ends it
+    bool endless;            // who says goodbye and FIN does not wait for its end: an event stream, a call
     uint64_t bytes_sent;     // body
     uint64_t bytes_received; // body of the request, as far as it was passed on
     struct str body_rest;    // what is left of an own answer's body

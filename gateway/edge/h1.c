@@ -178,7 +178,7 @@ static size_t h1_room(struct exchange *x)
 }
 
 // Who has said goodbye and FIN may still wait for an answer, but not for one without an end: a page was
-// closed, and its stream may be silent for an hour.
+// closed, and its stream may be silent for an hour. Nor for a call that can still be withdrawn.
 static void note_leaving(struct conn *c)
 {
     if (c->eof && c->hung_up && c->h1.exchange->endless) c->broken = true;

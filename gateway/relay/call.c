@@ -167,6 +167,7 @@ static void come_back(struct courier *c)
     if (waits) {
         timer_clear(&c->home->w->loop, &k->look);
         x->on_gone = NULL;
+        x->endless = false;
         answer_outcome(x, &c->call);
     }
     caller_free(k);
@@ -186,6 +187,7 @@ static void give_up(struct caller *k, const struct err *why)
     on_gone(x);
     k->answered = true;
     x->on_gone = NULL;
+    x->endless = false;
     x->err = *why;
     refuse(x);
 }
@@ -227,6 +229,7 @@ static void send_to(struct caller *k, const struct board *b)
     }
     memcpy(call->id, hex.p, CALL_ID_DIGITS);
     x->jobs++;
+    x->endless = true; // a page that was closed with a goodbye does not wait: its call need not be sent
     x->work = k;
     x->on_gone = on_gone;
     k->c.back = come_back;
