@@ -108,11 +108,13 @@ static void test_from_where(void **state)
 // Only boards may do without TLS, and only where they connect.
 static void test_nobody_else(void **state)
 {
+#define HOST " HTTP/1.1\r\nHost: pico.example.com\r\n"
+#define CALL                                                                                                 \
+    "POST /.sallyport/pico/board-0/flash" HOST "Content-Type: application/json\r\nContent-Length: 0\r\n"
     static const char *const requests[] = {
-        "GET /.sallyport/pico/ HTTP/1.1\r\nHost: pico.example.com\r\n",
-        "POST /.sallyport/pico/board-0/flash HTTP/1.1\r\nHost: pico.example.com\r\nContent-Type: "
-        "application/json\r\nContent-Length: 0\r\n",
-        "GET /uplinks HTTP/1.1\r\nHost: pico.example.com\r\n",
+        "GET /.sallyport/pico/" HOST,
+        CALL,
+        "GET /uplinks" HOST,
         "GET /uplink HTTP/1.1\r\nHost: staff.example.com\r\n",
         "GET /uplink HTTP/1.1\r\nHost: login.example.com\r\n",
     };
