@@ -59,7 +59,7 @@ struct uplink {
     struct device_table *devices; // that `device` is from
     const struct device *device;
     uint8_t key_hash[SHA256_BYTES];
-    char peer[IP_TEXT_BYTES], request_id[33];
+    char peer[IP_TEXT_BYTES], origin[IP_TEXT_BYTES], request_id[33];
     uint64_t serial; // 0: not logged in
     struct board_load *load;
     struct timer timer;

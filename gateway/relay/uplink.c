@@ -44,7 +44,7 @@ static struct str key_prefix(struct str key)
 static struct str who_tries(const struct uplink *u, struct str key, char *buf, size_t size)
 {
     struct str prefix = key_prefix(key);
-    int n = snprintf(buf, size, "%s %.*s", u->peer, STR_FMT(prefix));
+    int n = snprintf(buf, size, "%s %.*s", u->origin, STR_FMT(prefix));
     return (struct str){ buf, n > 0 && (size_t)n < size ? (size_t)n : 0 };
 }
 
@@ -87,7 +87,7 @@ static const struct device *on_login(void *context, struct str key, struct err *
         return d;
     }
     throttle_failed(&r->by_key, who, r->w->loop.now_ms);
-    throttle_failed(&r->by_address, str_c(u->peer), r->w->loop.now_ms);
+    throttle_failed(&r->by_address, str_c(u->origin), r->w->loop.now_ms);
     metric_add(&r->w->metrics.pico_logins_refused_total, 1);
     err_set(err, ERR_UPLINK_KEY, "no device has this key");
     log_refused(u, known ? LOG_DEBUG : LOG_WARN, err);
@@ -190,9 +190,9 @@ static void note_stranger(struct uplink *u, const struct err *why)
 {
     struct relay_worker *r = u->r;
     if (why->code == ERR_UPLINK_KEY) return; // that one has been counted
-    u->quiet = is_known(u, str_c(u->peer));
+    u->quiet = is_known(u, str_c(u->origin));
     if (why->code == ERR_UPLINK_CLOSED || why->code == ERR_DRAINING || why->code == ERR_NO_MEMORY) return;
-    throttle_failed(&r->by_address, str_c(u->peer), r->w->loop.now_ms);
+    throttle_failed(&r->by_address, str_c(u->origin), r->w->loop.now_ms);
 }
 
 static void on_closing(void *context, const struct err *why)
@@ -324,11 +324,23 @@ bool uplink_is_asked(const struct exchange *x, const struct route *route)
     return str_eq_c(rest, "/uplink") || str_eq_c(rest, "/_/uplink");
 }
 
+// Whom failures are held against: with IPv6 everybody has a /64 of addresses at least.
+static void origin_text(const struct ip_address *who, char ret[IP_TEXT_BYTES])
+{
+    enum { IPV4_PREFIX = 12, IPV6_CUSTOMER = 8 };
+    static const uint8_t mapped[IPV4_PREFIX] = { [10] = 0xff, [11] = 0xff };
+    struct ip_address a = *who;
+    if (memcmp(a.b, mapped, sizeof mapped) != 0) memset(a.b + IPV6_CUSTOMER, 0, sizeof a.b - IPV6_CUSTOMER);
+    ip_text(&a, ret);
+}
+
 static bool may_upgrade(struct exchange *x)
 {
     struct relay_worker *r = x->worker->relay;
+    char origin[IP_TEXT_BYTES];
+    origin_text(&x->address, origin);
     if (r->draining) return err_set(&x->err, ERR_DRAINING, "no further boards");
-    if (throttle_refuses(&r->by_address, x->client, r->w->loop.now_ms))
+    if (throttle_refuses(&r->by_address, str_c(origin), r->w->loop.now_ms))
         return err_set(&x->err, ERR_UPLINK_THROTTLED, "too many refused logins from this address");
     if (!x->upgrade.p) return err_set(&x->err, ERR_UPLINK_UPGRADE, "a request without Upgrade: websocket");
     return websocket_handshake_check(&x->req.fields, &x->err);
@@ -355,6 +367,7 @@ static struct uplink *uplink_new(struct exchange *x, const struct route *route)
     *u = (struct uplink){ .r = r, .x = x, .settings = &route->target->pico, .since_ms = r->w->loop.now_ms };
     u->timer.fire = on_time;
     snprintf(u->peer, sizeof u->peer, "%.*s", STR_FMT(x->client));
+    origin_text(&x->address, u->origin);
     memcpy(u->request_id, x->request_id, sizeof u->request_id);
     struct link_settings s = { .login_ms = LOGIN_MS,
                                .frame_ms = FRAME_MS,

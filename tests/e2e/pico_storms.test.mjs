@@ -23,7 +23,7 @@ const upgrade = (version = 13, more = '') => Buffer.from(`GET /uplink HTTP/1.1\r
 describe('storms of boards', () => {
   let p;
   before(async () => {
-    p = await PicoStage.start('pico-storms', { setup: async (stage) => { stage.plainPort = await stage.world.port(); }, config: { trusted_proxies: ['127.0.6.1/32'] } });
+    p = await PicoStage.start('pico-storms', { setup: async (stage) => { stage.plainPort = await stage.world.port(); }, pico: { plain_networks: ['2001:db8::/32'] }, config: { trusted_proxies: ['127.0.6.1/32'] } });
     await p.board('lamp', { flash: (pico, x) => `flashed ${x}` });
   });
   after(() => { closeSessions(); return p?.close(); });
@@ -73,6 +73,15 @@ describe('storms of boards', () => {
     assert.match(answers[0], /^HTTP\/1\.1 101 /);
     assert.ok(answers.some((a) => a.startsWith('HTTP/1.1 429 ')), 'one of the workers has had enough');
     assert.match(await say(bad, '127.0.5.3'), /^HTTP\/1\.1 101 /, 'others are not');
+  });
+
+  it('all addresses of one IPv6 customer are one', async () => {
+    const from = (address) => say(Buffer.concat([upgrade(13, `X-Forwarded-For: ${address}\r\nX-Forwarded-Proto: http\r\n`), Buffer.alloc(100, 0xff)]), '127.0.6.1');
+    const statuses = new Set();
+    let n = 0;
+    await storm(600 * p.gateway.config.workers + 100, async () => { n += 1; statuses.add((await from(`2001:db8:0:1:${n.toString(16)}::1`)).slice(9, 12)); });
+    assert.deepEqual([...statuses].sort(), ['101', '429']);
+    assert.match(await from('2001:db8:0:2::1'), /^HTTP\/1\.1 101 /, 'the neighbour is another one');
   });
 
   it('what comes behind an upgrade that is refused is no request', async () => {
