@@ -252,6 +252,28 @@ static void test_refused_logins(void **state)
     assert_int_equal(edge_log_lines(relay_rig.e, "\"event\":\"pico.login\""), 0);
 }
 
+static void try_key(const char *key)
+{
+    struct client c;
+    char text[128];
+    open_link(&c, 0);
+    snprintf(text, sizeof text, "{\"key\": \"%s\", \"v\": 7}", key);
+    send_frame(&c, 1, text);
+    if (!client_await(&c, "{\"error\":\"Incorrect uplink key\"}")) fail_msg("%s: %.200s", key, c.in);
+    client_close(&c);
+}
+
+// The firmware tries again for ever. It hears the same each time, the log does not; another key of the same
+// address is told of all the same.
+static void test_a_key_that_stays_wrong(void **state)
+{
+    (void)state;
+    for (int i = 0; i < LIMIT_PICO_FAILURES + 5; i++) try_key("the-same-key-again");
+    assert_int_equal(edge_log_lines(relay_rig.e, "\"event\":\"pico.refused\""), LIMIT_PICO_FAILURES);
+    try_key("quite-another-key");
+    assert_int_equal(edge_log_lines(relay_rig.e, "\"event\":\"pico.refused\""), LIMIT_PICO_FAILURES + 1);
+}
+
 // --- frames on their way out
 
 static void connect_slowly(struct board_peer *b, size_t worker, int device, const char *functions)
@@ -528,6 +550,7 @@ int main(void)
         T(test_other_garbage_is_answered),
         T(test_refused_upgrades),
         T(test_refused_logins),
+        T(test_a_key_that_stays_wrong),
         T(test_every_frame_is_one_record),
         T(test_a_board_that_never_reads),
         T(test_broken_frames_end_one_link),
