@@ -29,7 +29,9 @@ bool device_name_valid(struct str name)
 bool function_name_valid(struct str name)
 {
     if (name.n == 0 || name.n > FUNCTION_NAME_BYTES || !str_is_utf8(name, true)) return false;
-    if (str_find(name, ':') < name.n || str_find(name, '/') < name.n) return false;
+    static const char refused[] = ":/\\%;"; // the last three mean two things in an address (http/target.c)
+    for (const char *c = refused; *c; c++)
+        if (str_find(name, *c) < name.n) return false;
     return !str_starts(name, STR("anvil.")) && !str_eq_c(name, ".") && !str_eq_c(name, "..");
 }
 

@@ -59,6 +59,6 @@ const struct device *device_by_key(const struct device_table *t, struct str key,
 bool device_has_key(const struct device *d, const uint8_t hash[SHA256_BYTES], int64_t now);
 bool device_may_register(const struct device *d, struct str function);
 bool device_name_valid(struct str name);
-// At most FUNCTION_NAME_BYTES of clean UTF-8, not empty, not "." or "..", without ':' and '/', not beginning
-// with "anvil.".
+// At most FUNCTION_NAME_BYTES of clean UTF-8, not empty, not "." or "..", without any of : / \ % ; (no
+// address can have them), not beginning with "anvil.".
 bool function_name_valid(struct str name);

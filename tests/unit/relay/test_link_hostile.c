@@ -452,10 +452,10 @@ static void test_strings(void **state)
     forget(&r);
     // The first has a ':' and is none; the second is a name like another, which whoever shows it escapes.
     assert_int_equal(link_functions(r.link).n, 1);
-    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"a\\\",\\\"b\\\\\"}");
-    rig_told(&r, "registered a\",\"b\\");
-    assert_int_equal(rig_call(&r, "a\",\"b\\", SOMEONE), ERR_NONE);
-    rig_hears_call(&r, 1, "a\\\",\\\"b\\\\");
+    rig_says(&r, "{\"type\":\"REGISTER\",\"name\":\"a\\\",\\\"b\"}");
+    rig_told(&r, "registered a\",\"b");
+    assert_int_equal(rig_call(&r, "a\",\"b", SOMEONE), ERR_NONE);
+    rig_hears_call(&r, 1, "a\\\",\\\"b");
     rig_says(&r,
              "{\"id\":\"%s\",\"error\":{\"type\":\"<script>\",\"message\":\"<script>alert(1)</script>\"}}",
              rig_id(1));
