@@ -43,7 +43,7 @@ static bool add_function(struct str name, struct pico_change *c, struct err *err
     if (!function_name_valid(name))
         return err_set(
             err, ERR_PICO_DEVICES,
-            "\"%.*s\": a function's name has 1 to %d bytes without : and /, and does not begin with "
+            "\"%.*s\": a function's name has 1 to %d bytes without : / \\ %% and ;, and does not begin with "
             "anvil.",
             STR_FMT(str_take(name, name.n < 64 ? name.n : 64)), FUNCTION_NAME_BYTES);
     if (strlist_has(c->functions, name))
