@@ -108,7 +108,8 @@ static void test_lists_of_functions(void **state)
         { "**", NULL, 1 },
         { "flash,read,flash", "flash is there twice", 0 },
         { "anvil.private.echo", "does not begin with anvil.", 0 },
-        { "a:b", "without : and /", 0 },
+        { "a:b", "without : / \\ % and ;", 0 },
+        { "a%b", "without : / \\ % and ;", 0 },
         { "a\x1b[2J", "a function's name", 0 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
