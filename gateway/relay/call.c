@@ -74,7 +74,9 @@ static void answer_outcome(struct exchange *x, const struct relay_call *call)
 {
     x->err = call->err;
     if (call->err.code == ERR_PICO_FUNCTION) {
-        struct str type = call->error_type.p ? call->error_type : str_c(err_name(ERR_PICO_FUNCTION));
+        // A board's word may not pass for ours.
+        bool own = call->error_type.p && err_by_name(call->error_type) == ERR_NONE;
+        struct str type = own ? call->error_type : str_c(err_name(ERR_PICO_FUNCTION));
         answer_json_error(x, type, call->error_message.p ? call->error_message : STR(""));
     } else if (call->err.code != ERR_NONE) {
         refuse(x);

@@ -7,7 +7,7 @@
 //
 //   devices.c     the thread that reads the file of devices when it changes
 //   directory.c   who is online, as this worker knows it
-//   uplink.c      a board's connection: from the upgrade to the last frame
+//   uplink.c      a board's connection: from the upgrade to the last frame; uplink_owner.c: what comes of it
 //   dispatch.c    calls between workers
 //   call.c        POST /.sallyport/pico/<device>/<function>
 //   boards.c      what a visitor may use: GET /.sallyport/pico/, as a page and as JSON

@@ -100,8 +100,11 @@ void uplink_end(struct uplink *u, uint16_t code, enum err_code why, const char *
 void uplink_drain(struct uplink *u);
 // Whether the device is still in the table and its key is valid; ends the link when not.
 void uplink_recheck(struct uplink *u);
-void uplink_announce(struct uplink *u);
 bool uplink_call(struct uplink *u, struct relay_call *c, struct err *err);
+
+// --- uplink_owner.c
+extern const struct link_owner uplink_owner; // the context is the uplink
+void uplink_announce(struct uplink *u);
 
 // --- call.c
 // POST to a function, with both names decoded.
