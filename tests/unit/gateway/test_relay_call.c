@@ -396,7 +396,7 @@ static void test_errors_of_functions(void **state)
     board_connect(&boards[0], 1, 0, "flash");
     relay_await(0, 0, "flash", true);
     client_open(&relay_rig.at[0], &c);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
         send_ask(&c, &(struct ask){ .cookie = relay_rig.cookie, .path = "board-0/flash", .body = "{}" });
         assert_true(board_next_call(&boards[0], id, function));
         snprintf(text, sizeof text, "{\"id\":\"%s\",\"error\":%s}", id, errors[i].said);
