@@ -278,3 +278,10 @@ void rig_told(struct rig *r, const char *events)
     r->told[0] = '\0';
     r->ntold = 0;
 }
+
+void close_it(struct rig *r)
+{
+    struct err why;
+    err_set(&why, ERR_UPLINK_REVOKED, "test");
+    link_close(r->link, 1008, &why, r->now);
+}

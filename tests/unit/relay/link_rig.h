@@ -72,3 +72,4 @@ const char *rig_id(unsigned number);
 
 // What the owner has been told since the last time: events, separated by "; ".
 void rig_told(struct rig *r, const char *events);
+void close_it(struct rig *r); // what the owner does
