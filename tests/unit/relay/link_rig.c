@@ -272,6 +272,17 @@ enum err_code rig_call(struct rig *r, const char *function, const char *user)
     return rig_give(r, rig_call_new(r, function, user, "[1]"));
 }
 
+void make_calls(struct rig *r, int n, const char *user)
+{
+    for (int i = 0; i < n; i++) assert_int_equal(rig_call(r, "flash", user), ERR_NONE);
+}
+
+void hears_calls(struct rig *r, unsigned first, unsigned last)
+{
+    for (unsigned i = first; i <= last; i++) rig_hears_call(r, i, "flash");
+    rig_hears_nothing(r);
+}
+
 void rig_told(struct rig *r, const char *events)
 {
     if (strcmp(r->told, events) != 0) fail_msg("told '%s' and not '%s'", r->told, events);

@@ -69,6 +69,8 @@ struct relay_call *rig_call_new(struct rig *r, const char *function, const char 
 enum err_code rig_give(struct rig *r, struct relay_call *c);
 enum err_code rig_call(struct rig *r, const char *function, const char *user);
 const char *rig_id(unsigned number);
+void make_calls(struct rig *r, int n, const char *user);        // of "flash", all taken
+void hears_calls(struct rig *r, unsigned first, unsigned last); // and then nothing
 
 // What the owner has been told since the last time: events, separated by "; ".
 void rig_told(struct rig *r, const char *events);
