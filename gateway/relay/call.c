@@ -77,7 +77,9 @@ static void answer_outcome(struct exchange *x, const struct relay_call *call)
         // A board's word may not pass for ours.
         bool own = call->error_type.p && err_by_name(call->error_type) == ERR_NONE;
         struct str type = own ? call->error_type : str_c(err_name(ERR_PICO_FUNCTION));
-        answer_json_error(x, type, call->error_message.p ? call->error_message : STR(""));
+        // `raise ValueError` has no text; people are told something.
+        bool said = call->error_message.n > 0;
+        answer_json_error(x, type, said ? call->error_message : str_c(err_text(ERR_PICO_FUNCTION)));
     } else if (call->err.code != ERR_NONE) {
         refuse(x);
     } else {
@@ -448,6 +450,12 @@ static bool may_call(struct exchange *x, const struct asked *a, size_t max)
     if (!is_json(x)) return err_set(&x->err, ERR_PICO_ARGUMENTS, "the body is not application/json");
     if (x->req.content_length <= (int64_t)max) return true;
     return err_set(&x->err, ERR_PICO_ARGUMENTS_LARGE, "a body of more than %zu bytes", max);
+}
+
+void call_refuse(struct exchange *x)
+{
+    err_set(&x->err, ERR_PICO_UNKNOWN, "no board and no function can have such a name");
+    refuse(x);
 }
 
 void call_serve(struct exchange *x, const struct route *route, struct str device, struct str function)

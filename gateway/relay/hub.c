@@ -197,6 +197,8 @@ void relay_serve(struct exchange *x, struct str path)
         serve_view(x, route, events_serve);
     else if (parse_call(x, path, &device, &function))
         call_serve(x, route, device, function);
+    else if (str_eq_c(x->req.method, "POST"))
+        call_refuse(x);
     else
         answer_failure(x, ERR_NOT_FOUND, "no such endpoint");
 }

@@ -109,6 +109,8 @@ void uplink_announce(struct uplink *u);
 // --- call.c
 // POST to a function, with both names decoded.
 void call_serve(struct exchange *x, const struct route *route, struct str device, struct str function);
+// The same for an address that cannot be one: 404 in the form that callers know.
+void call_refuse(struct exchange *x);
 
 // --- dispatch.c
 // Takes the call to the board that `to` says; `back` is called at home, later, with its outcome.

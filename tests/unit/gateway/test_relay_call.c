@@ -27,7 +27,7 @@ static void test_errors_of_functions(void **state)
           "{\"error\":{\"type\":\"ValueError\",\"message\":\"no \\u0022such\\u0022 LED\"}" },
         { "{\"message\":\"divide by zero\"}",
           "{\"error\":{\"type\":\"pico.function\",\"message\":\"divide by zero\"}" },
-        { "{}", "{\"error\":{\"type\":\"pico.function\",\"message\":\"\"}" },
+        { "{}", "{\"error\":{\"type\":\"pico.function\",\"message\":\"The function on the board failed.\"}" },
         { "{\"type\": \"policy.denied\", \"message\": \"not ours\"}", // it may not pass for us
           "{\"error\":{\"type\":\"pico.function\",\"message\":\"not ours\"}" },
     };

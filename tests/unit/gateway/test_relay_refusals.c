@@ -256,7 +256,9 @@ static void test_names_are_decoded(void **state)
         client_open(&relay_rig.at[0], &c);
         send_ask(&c, &(struct ask){ .cookie = relay_rig.cookie, .path = no[i], .body = "{}" });
         client_expect(&c, "\r\n\r\n");
-        if (!strstr(c.in, "HTTP/1.1 40")) fail_msg("%s: %s", no[i], c.in);
+        bool ambiguous = strstr(c.in, "HTTP/1.1 400 ") && strstr(c.in, "http.path");
+        if (!ambiguous)
+            client_expect(&c, "{\"error\":{\"type\":\"pico.unknown\""); // as any other call hears it
         client_close(&c);
     }
     board_hang_up(&boards[0]);
