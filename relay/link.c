@@ -110,8 +110,8 @@ static bool pour(struct bucket *b, int64_t now_ms, size_t n, int64_t burst, int6
     b->level -= (now_ms - b->at_ms) * per_second;
     if (b->level < 0) b->level = 0;
     b->at_ms = now_ms;
-    b->level += (int64_t)n * 1000;
-    return b->level <= burst * 1000;
+    b->level += (int64_t)n * MESSAGE_COST;
+    return b->level <= burst * MESSAGE_COST;
 }
 
 static bool is_listening(const struct link *l)

@@ -321,6 +321,8 @@ void calls_answered(struct link *l, const struct message *m)
         l->counts.unknown++;
         return;
     }
+    l->messages.level -=
+        MESSAGE_COST; // there are as many answers as calls: a board that is asked much sends much
     struct relay_call *c = take_answered(l, m->id);
     if (!c) return;
     if (m->kind == MESSAGE_RESULT) {

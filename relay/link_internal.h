@@ -30,6 +30,7 @@ struct out_frame {
     char bytes[];
 };
 
+enum { MESSAGE_COST = 1000 }; // in the bucket of messages, and of one byte in that of bytes
 struct bucket {
     int64_t level, at_ms;
 };

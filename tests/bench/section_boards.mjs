@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Boards (Pico relay): what one costs while nobody calls it, how long a call takes beside the board's own time, and how many
 // calls a second there can be. Boards and callers are simulated (tools/boards.c, tools/callers.c) and run on the same cores.
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { cpuSeconds, pin, rss } from './proc.mjs';
@@ -56,9 +56,16 @@ async function withBoards(stage, scene, count, f) {
   return { ...result, end };
 }
 
+// Why links have ended, as the gateway says it.
+const closedLinks = (system) => readFileSync(system.service.logFile, 'utf8').split('\n').filter((l) => l.includes('"pico.closed"') && !l.includes('"uplink.closed"')).slice(0, 5).join('\n');
+
 const callers = async (stage, { system, cookies }, mode, file, ...rest) => {
   const args = [mode, system.port, system.host, cookies, file, FUNCTION, ...rest].map(String);
-  return JSON.parse(await stage.world.tool(...onCores(path.join(stage.tools, 'bench-callers'), args), { ms: 120000 }));
+  try {
+    return JSON.parse(await stage.world.tool(...onCores(path.join(stage.tools, 'bench-callers'), args), { ms: 120000 }));
+  } catch (e) {
+    throw new Error(`${e.message}\n${closedLinks(system)}`);
+  }
 };
 
 // ---- memory

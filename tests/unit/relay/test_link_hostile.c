@@ -144,6 +144,25 @@ static void test_busy_is_no_flood(void **state)
     rig_end(&r);
 }
 
+// However many calls there are, it is not the board that floods.
+static void test_answers_are_no_flood(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_login(&r);
+    for (unsigned i = 1; i <= LIMIT_PICO_MESSAGES_BURST + 100; i++) {
+        make_calls(&r, 1, SOMEONE);
+        hears_calls(&r, i, i);
+        rig_answers(&r, i, "1");
+        forget(&r);
+    }
+    assert_int_equal(link_state(r.link), LINK_OPEN);
+    for (int i = 0; i < LIMIT_PICO_MESSAGES_BURST + 1; i++)
+        rig_answers(&r, 1, "1"); // but nobody asked for these
+    rig_told(&r, "closing uplink.flood");
+    rig_end(&r);
+}
+
 // Nobody saves up for a flood by being silent.
 static void test_flood_after_silence(void **state)
 {
@@ -533,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_largest_answer),
         cmocka_unit_test(test_flood_of_messages),
         cmocka_unit_test(test_busy_is_no_flood),
+        cmocka_unit_test(test_answers_are_no_flood),
         cmocka_unit_test(test_flood_after_silence),
         cmocka_unit_test(test_flood_before_the_login),
         cmocka_unit_test(test_flood_of_bytes),
