@@ -171,7 +171,8 @@ static void look(struct devices_watch *w, bool told)
 {
     struct device_table *t;
     struct err err = { 0 };
-    struct stamp now = stamp_of(w); // before it is read: what comes in between is seen the next time
+    told |= w->inotify >= 0 && hear(w); // of what is looked at now: it need not be read again for that
+    struct stamp now = stamp_of(w);     // before it is read: what comes in between is seen the next time
     bool other = memcmp(&now, &w->seen, sizeof now) != 0;
     if (!told && !other && !w->failed) {
         if (w->table && (int64_t)time(NULL) >= w->expires) publish(w);
