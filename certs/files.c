@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "certs/certs.h"
 
@@ -32,22 +33,6 @@ static int file_open(const char *path, struct stat *ret, struct err *err)
     return -1;
 }
 
-// Reads to the end, so that files without a size (/proc, pipes) work as well. One byte more than `max` is
-// asked for, to see excess.
-static bool read_up_to(int fd, char *buf, size_t room, size_t *ret_n)
-{
-    size_t n = 0;
-    while (n < room) {
-        ssize_t got = read(fd, buf + n, room - n);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return false;
-        if (got == 0) break;
-        n += (size_t)got;
-    }
-    *ret_n = n;
-    return true;
-}
-
 static bool file_slurp(struct arena *a, int fd, const struct stat *st, const char *path, size_t max,
                        struct str *ret, struct err *err)
 {
@@ -57,7 +42,7 @@ static bool file_slurp(struct arena *a, int fd, const struct stat *st, const cha
     size_t room = st->st_size > 0 ? (size_t)st->st_size + 1 : max + 1, n = 0;
     char *buf = mem_alloc(room);
     if (!buf) return err_set(err, ERR_NO_MEMORY, "%s", path);
-    bool ok = read_up_to(fd, buf, room, &n);
+    bool ok = file_read_up_to(fd, buf, room, &n);
     if (!ok) err_set(err, ERR_FILE, "%s: %s", path, strerror(errno));
     if (ok && n > max) ok = err_set(err, ERR_FILE, "%s: is larger than the %zu bytes accepted", path, max);
     struct str copy = ok ? arena_str(a, (struct str){ buf, n }) : STR_NONE;

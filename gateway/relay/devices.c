@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/limits.h"
 #include "base/mem.h"
 
@@ -98,21 +99,6 @@ static int file_open(const struct place *d, bool *ret_missing, struct stat *ret,
     return -1;
 }
 
-// Up to `room` bytes; more than that are not read, and the caller sees that the buffer is full.
-static bool read_all(int fd, char *buf, size_t room, size_t *ret_n)
-{
-    size_t n = 0;
-    while (n < room) {
-        ssize_t got = read(fd, buf + n, room - n);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return false;
-        if (got == 0) break;
-        n += (size_t)got;
-    }
-    *ret_n = n;
-    return true;
-}
-
 static bool parse_file(const struct place *d, struct str text, struct device_table **ret, struct err *err)
 {
     struct err why = { 0 };
@@ -128,8 +114,8 @@ static bool read_file(const struct place *d, int fd, const struct stat *st, stru
     size_t n = 0;
     char *buf = mem_alloc(++room); // the parser refuses what is too large
     if (!buf) return err_set(err, ERR_NO_MEMORY, "%s/" DEVICES_FILE, d->path);
-    bool ok = read_all(fd, buf, room, &n) ? parse_file(d, (struct str){ buf, n }, ret, err)
-                                          : fail(err, d, DEVICES_FILE, errno);
+    bool ok = file_read_up_to(fd, buf, room, &n) ? parse_file(d, (struct str){ buf, n }, ret, err)
+                                                 : fail(err, d, DEVICES_FILE, errno);
     mem_free(buf);
     return ok;
 }
