@@ -120,3 +120,8 @@ bool http_fields_set(struct http_fields *f, enum field_id id, struct str value)
     http_fields_remove(f, id);
     return http_fields_add(f, id, http_field_name(id), value);
 }
+
+bool http_media_type_is(struct str value, const char *type)
+{
+    return str_eq_nocase(str_trim(str_take(value, str_find(value, ';'))), str_c(type));
+}

@@ -107,4 +107,6 @@ void http_fields_remove(struct http_fields *f, enum field_id id);
 // removing what was there.
 bool http_fields_add(struct http_fields *f, enum field_id id, struct str name, struct str value);
 bool http_fields_set(struct http_fields *f, enum field_id id, struct str value);
+// Whether a value of Content-Type names this media type, with whatever parameters (RFC 9110 section 8.3.1).
+bool http_media_type_is(struct str value, const char *type);
 const char *http_status_text(int status); // reason phrase, "Unknown" when not registered

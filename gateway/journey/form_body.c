@@ -21,8 +21,7 @@ static void parse(struct exchange *x, struct str text, void *context)
 static bool is_form(const struct exchange *x)
 {
     struct str type = http_fields_value(&x->req.fields, FIELD_CONTENT_TYPE);
-    return str_eq_nocase(str_trim(str_take(type, str_find(type, ';'))),
-                         STR("application/x-www-form-urlencoded"));
+    return http_media_type_is(type, "application/x-www-form-urlencoded");
 }
 
 void form_body_read(struct exchange *x, void (*done)(struct exchange *x, const struct form *form))

@@ -107,8 +107,7 @@ static void submit_and_wait(struct store *s, struct store_op *op)
 static bool is_form(struct ops_request *r)
 {
     struct str type = str_c(MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Content-Type"));
-    return str_eq_nocase(str_trim(str_take(type, str_find(type, ';'))),
-                         STR("application/x-www-form-urlencoded"));
+    return http_media_type_is(type, "application/x-www-form-urlencoded");
 }
 
 static bool handle_is_valid(struct str handle)

@@ -244,9 +244,10 @@ static void send_to(struct caller *k, const struct board *b)
 
 // --- which board
 
-static bool is_callable(const struct caller *k, const struct board_entry *e)
+// It has the function, or had it when it was here, and this visitor may call it.
+static bool is_offered(const struct caller *k, const struct board_entry *e)
 {
-    return e->device && e->b.online && board_has(&e->b, k->asked.function) &&
+    return e->device && board_has(&e->b, k->asked.function) &&
            relay_decide(k->x, k->asked.route, e->device->name, k->asked.function).verdict == VERDICT_ALLOW;
 }
 
@@ -273,7 +274,7 @@ static const struct board_entry *choose(const struct caller *k)
     uint64_t equal = 0;
     for (size_t i = 0; i < r->n; i++) {
         const struct board_entry *e = r->v[i];
-        if (!is_callable(k, e)) continue;
+        if (!e->b.online || !is_offered(k, e)) continue;
         unsigned load = load_of(&e->b); // changes under our eyes
         if (best && load > least) continue;
         equal = best && load == least ? equal + 1 : 1;
@@ -287,12 +288,8 @@ static const struct board_entry *choose(const struct caller *k)
 static bool one_is_away(const struct caller *k)
 {
     const struct relay_worker *r = k->x->worker->relay;
-    for (size_t i = 0; i < r->n; i++) {
-        const struct board_entry *e = r->v[i];
-        if (e->device && board_has(&e->b, k->asked.function) &&
-            relay_decide(k->x, k->asked.route, e->device->name, k->asked.function).verdict == VERDICT_ALLOW)
-            return true;
-    }
+    for (size_t i = 0; i < r->n; i++)
+        if (is_offered(k, r->v[i])) return true;
     return false;
 }
 
@@ -426,7 +423,7 @@ static void on_no_body(struct exchange *x, void *context)
 static bool is_json(const struct exchange *x)
 {
     struct str type = http_fields_value(&x->req.fields, FIELD_CONTENT_TYPE);
-    return str_eq_nocase(str_trim(str_take(type, str_find(type, ';'))), STR("application/json"));
+    return http_media_type_is(type, "application/json");
 }
 
 static bool is_allowed(struct exchange *x, const struct asked *a)
@@ -439,7 +436,7 @@ static bool is_allowed(struct exchange *x, const struct asked *a)
 }
 
 // A form of another site cannot have this type, and a script there is asked by its browser first (CORS).
-static bool may_call(struct exchange *x, const struct asked *a, size_t max)
+static bool may_call(struct exchange *x, const struct asked *a)
 {
     if (!str_eq_c(x->req.method, "POST")) {
         answer_add(x, "Allow", STR("POST"));
@@ -447,9 +444,7 @@ static bool may_call(struct exchange *x, const struct asked *a, size_t max)
     }
     if (!same_site_is(x)) return err_set(&x->err, ERR_LOGIN_CROSS_SITE, "a call from another site");
     if (!is_allowed(x, a)) return false;
-    if (!is_json(x)) return err_set(&x->err, ERR_PICO_ARGUMENTS, "the body is not application/json");
-    if (x->req.content_length <= (int64_t)max) return true;
-    return err_set(&x->err, ERR_PICO_ARGUMENTS_LARGE, "a body of more than %zu bytes", max);
+    return is_json(x) || err_set(&x->err, ERR_PICO_ARGUMENTS, "the body is not application/json");
 }
 
 void call_refuse(struct exchange *x)
@@ -466,7 +461,7 @@ void call_serve(struct exchange *x, const struct route *route, struct str device
     x->route = route;
     x->decision = local.decision;
     if (!a) err_set(&x->err, ERR_NO_MEMORY, "a call");
-    if (!a || !may_call(x, &local, max)) {
+    if (!a || !may_call(x, &local)) {
         refuse_call(x, &local);
         return;
     }

@@ -202,6 +202,18 @@ static void test_tokens_and_values(void **state)
     assert_false(http_is_field_value(STR("0123456789\r\nSet-Cookie: a=b")));
 }
 
+static void test_media_types(void **state)
+{
+    (void)state;
+    assert_true(http_media_type_is(STR("application/json"), "application/json"));
+    assert_true(http_media_type_is(STR(" Application/JSON ; charset=utf-8"), "application/json"));
+    assert_false(http_media_type_is(STR("text/plain; application/json"), "application/json"));
+    assert_false(http_media_type_is(STR("application/jsonp"), "application/json"));
+    assert_false(http_media_type_is(STR("application/json, text/plain"), "application/json"));
+    assert_false(http_media_type_is(STR(""), "application/json"));
+    assert_false(http_media_type_is(STR_NONE, "application/json"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_long_names_are_safe),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_tokens_and_values),
+        cmocka_unit_test(test_media_types),
     };
     return cmocka_run_group_tests_name("http fields", tests, NULL, NULL);
 }
