@@ -76,7 +76,7 @@ static bool make_relay(struct gateway *g, struct err *err)
     // A damaged file costs the boards, not the applications: the thread that watches it logs what is wrong,
     // and takes it up when it is mended.
     if (!devices_read(c->state_dir, &table, &why) && !device_table_parse(STR(""), &table, err)) return false;
-    g->shared.relay = relay_hub_new(c, table);
+    g->shared.relay = relay_hub_new(table);
     return g->shared.relay || err_set(err, ERR_NO_MEMORY, "relay");
 }
 

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "gateway/relay/private.h"
 
 enum {
@@ -40,7 +39,7 @@ static size_t bucket_of(struct str id)
     return h % BOARD_BUCKETS;
 }
 
-struct board_entry *directory_entry(struct relay_worker *r, struct str id)
+struct board_entry *directory_entry(const struct relay_worker *r, struct str id)
 {
     struct board_entry *e = r->buckets[bucket_of(id)];
     while (e && !str_eq(e->b.id, id)) e = e->next;
@@ -209,8 +208,7 @@ const struct device_table *relay_devices(const struct relay_worker *r)
 
 const struct board *relay_board(const struct relay_worker *r, struct str device_id)
 {
-    struct board_entry *e = r->buckets[bucket_of(device_id)];
-    while (e && !str_eq(e->b.id, device_id)) e = e->next;
+    const struct board_entry *e = directory_entry(r, device_id);
     return e ? &e->b : NULL;
 }
 
@@ -273,11 +271,10 @@ void relay_unwatch(struct relay_worker *r, struct board_watch *w)
     w->prev = w->next = NULL;
 }
 
-bool directory_init(struct relay_worker *r)
+void directory_init(struct relay_worker *r)
 {
     r->watches.prev = r->watches.next = &r->watches;
     r->watch_timer.fire = tell;
-    return true;
 }
 
 void directory_done(struct relay_worker *r)

@@ -10,7 +10,7 @@
 
 enum { FAILURES_ADDRESS = LIMIT_PICO_FAILURES_ADDRESS, WINDOW_MS = LIMIT_PICO_FAILURE_SECONDS * 1000 };
 
-struct relay_hub *relay_hub_new(const struct config *config, struct device_table *table)
+struct relay_hub *relay_hub_new(struct device_table *table)
 {
     struct relay_hub *h = calloc(1, sizeof *h);
     struct presence *presence = h ? presence_new(table) : NULL;
@@ -19,7 +19,6 @@ struct relay_hub *relay_hub_new(const struct config *config, struct device_table
         free(h);
         return NULL;
     }
-    h->config = config;
     h->presence = presence;
     h->table = table;
     return h;

@@ -23,7 +23,7 @@ struct relay_hub;
 struct relay_worker;
 
 // One for the gateway process; `table` comes from devices.c and is taken over. NULL: out of memory.
-struct relay_hub *relay_hub_new(const struct config *config, struct device_table *table);
+struct relay_hub *relay_hub_new(struct device_table *table);
 void relay_hub_free(struct relay_hub *h); // NULL is accepted; after the workers
 // The threads that boards and callers are on. Before any of them runs.
 void relay_hub_connect(struct relay_hub *h, struct worker *workers, size_t n);

@@ -24,7 +24,6 @@ struct board_entry {
 };
 
 struct relay_hub {
-    const struct config *config;
     struct worker *workers;
     size_t nworkers;
     struct device_table *table; // the last one
@@ -37,7 +36,7 @@ struct relay_worker {
     struct relay_hub *hub;
     struct device_table *devices;
     struct board_entry *buckets[BOARD_BUCKETS];
-    struct board_entry **v; // all of them, sorted by id
+    struct board_entry **v; // all of them, in no order
     size_t n, room;
     uint64_t dice; // for `any`
     struct uplink *uplinks;
@@ -55,7 +54,6 @@ struct uplink {
     struct relay_worker *r;
     struct exchange *x;
     struct link *link;
-    const struct pico *settings;  // of its route
     struct device_table *devices; // that `device` is from
     const struct device *device;
     uint8_t key_hash[SHA256_BYTES];
@@ -82,9 +80,9 @@ struct courier {
 };
 
 // --- directory.c
-bool directory_init(struct relay_worker *r);
+void directory_init(struct relay_worker *r);
 void directory_done(struct relay_worker *r);
-struct board_entry *directory_entry(struct relay_worker *r, struct str id); // NULL: none
+struct board_entry *directory_entry(const struct relay_worker *r, struct str id); // NULL: none
 // Tells every worker, this one at once, what a link of ours is worth now. `online` false: it is going, or has
 // only just come. False: memory was short, somebody has not been told.
 bool directory_announce(struct relay_worker *r, struct uplink *u, bool online);

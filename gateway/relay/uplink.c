@@ -161,7 +161,7 @@ static struct uplink *uplink_new(struct exchange *x, const struct route *route)
     struct relay_worker *r = x->worker->relay;
     struct uplink *u = calloc(1, sizeof *u);
     if (!u) return NULL;
-    *u = (struct uplink){ .r = r, .x = x, .settings = &route->target->pico, .since_ms = r->w->loop.now_ms };
+    *u = (struct uplink){ .r = r, .x = x, .since_ms = r->w->loop.now_ms };
     u->timer.fire = on_time;
     snprintf(u->peer, sizeof u->peer, "%.*s", STR_FMT(x->client));
     origin_text(&x->address, u->origin);
@@ -169,7 +169,7 @@ static struct uplink *uplink_new(struct exchange *x, const struct route *route)
     struct link_settings s = { .login_ms = LOGIN_MS,
                                .frame_ms = FRAME_MS,
                                .ping_ms = PING_MS,
-                               .dead_ms = u->settings->dead_after * 1000,
+                               .dead_ms = route->target->pico.dead_after * 1000,
                                .output_max = x->tls ? LIMIT_PICO_FRAME_BYTES : LIMIT_PICO_PLAIN_FRAME_BYTES };
     u->load = board_load_new();
     u->link = u->load ? link_new(&s, &uplink_owner, u, r->w->loop.now_ms) : NULL;

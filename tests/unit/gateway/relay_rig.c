@@ -68,7 +68,7 @@ static int listen_on(uint16_t *ret_port)
 
 static void share(struct edge *e)
 {
-    e->shared.relay = relay_hub_new(e->config, relay_table(0));
+    e->shared.relay = relay_hub_new(relay_table(0));
     relay_hub_connect(e->shared.relay, e->worker, EDGE_WORKERS);
 }
 

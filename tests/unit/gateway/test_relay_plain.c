@@ -198,7 +198,7 @@ static void tune(struct config *c)
 
 static void share(struct edge *e)
 {
-    e->shared.relay = relay_hub_new(e->config, relay_table(0));
+    e->shared.relay = relay_hub_new(relay_table(0));
     relay_hub_connect(e->shared.relay, e->worker, 1);
 }
 
