@@ -431,3 +431,25 @@ void relay_await(size_t worker, int device, const char *function, bool online)
     }
     fail_msg("worker %zu does not know %s of board %d", worker, function, device);
 }
+
+void relay_expect_answer(struct client *c, const char *status, const char *part)
+{
+    client_expect(c, "\r\n\r\n");
+    client_expect(c, part);
+    if (!strstr(c->in, status)) fail_msg("%s", c->in);
+    client_close(c);
+}
+
+void relay_expect_works(struct board_peer *b, size_t worker, const char *device, const char *function)
+{
+    struct client c;
+    char id[64], called[64];
+    call_begin(&c, worker, device, function, "{}");
+    if (!board_next_call(b, id, called)) {
+        client_await(&c, "\r\n\r\n");
+        fail_msg("no call; the caller has %s", c.in);
+    }
+    assert_string_equal(called, function);
+    board_answer(b, id, "42");
+    relay_expect_answer(&c, "200 OK", "{\"result\":42}");
+}

@@ -63,3 +63,7 @@ void board_hang_up(struct board_peer *b);
 void call_begin(struct client *c, size_t worker, const char *device, const char *function, const char *body);
 // Until the board is known to a worker with that function (or known to be away).
 void relay_await(size_t worker, int device, const char *function, bool online);
+// The answer has this status and this part; the connection is closed then.
+void relay_expect_answer(struct client *c, const char *status, const char *part);
+// The board is called from this worker and answers.
+void relay_expect_works(struct board_peer *b, size_t worker, const char *device, const char *function);

@@ -19,28 +19,6 @@
 
 static struct board_peer boards[3];
 
-static void expect_answer(struct client *c, const char *status, const char *part)
-{
-    client_expect(c, "\r\n\r\n");
-    client_expect(c, part);
-    if (!strstr(c->in, status)) fail_msg("%s", c->in);
-    client_close(c);
-}
-
-static void expect_works(struct board_peer *b, size_t worker, const char *device, const char *function)
-{
-    struct client c;
-    char id[64], called[64];
-    call_begin(&c, worker, device, function, "{}");
-    if (!board_next_call(b, id, called)) {
-        client_await(&c, "\r\n\r\n");
-        fail_msg("no call; the caller has %s", c.in);
-    }
-    assert_string_equal(called, function);
-    board_answer(b, id, "42");
-    expect_answer(&c, "200 OK", "{\"result\":42}");
-}
-
 static void on_worker(size_t i, void (*call)(struct worker *w))
 {
     struct edge e = { .worker = &relay_rig.e->worker[i] };
@@ -122,7 +100,7 @@ static void test_a_connection_that_breaks_in_the_rest(void **state)
     usleep(50 * 1000);
     send_much(&boards[0]);
     assert_true(send(boards[0].fd, "no TLS at all", 13, MSG_NOSIGNAL) == 13);
-    expect_answer(&c, "502 ", "\"type\":\"pico.lost\"");
+    relay_expect_answer(&c, "502 ", "\"type\":\"pico.lost\"");
     relay_await(1, 0, "flash", false);
     board_hang_up(&boards[0]);
 }
@@ -155,7 +133,7 @@ static void test_idle_links_hold_no_buffers(void **state)
         board_connect(&boards[i], 0, i, "flash");
         relay_await(0, i, "flash", true);
     }
-    expect_works(&boards[1], 1, "board-1", "flash");
+    relay_expect_works(&boards[1], 1, "board-1", "flash");
     ask_for_echo(&boards[2]);
     assert_non_null(board_next(&boards[2]));
     on_worker(0, tick_all);
@@ -166,7 +144,7 @@ static void test_idle_links_hold_no_buffers(void **state)
     for (int i = 0; i < 3; i++) {
         char name[16];
         snprintf(name, sizeof name, "board-%d", i);
-        expect_works(&boards[i], 2, name, "flash");
+        relay_expect_works(&boards[i], 2, name, "flash");
         board_hang_up(&boards[i]);
         relay_await(0, i, "flash", false);
     }
@@ -179,11 +157,11 @@ static void test_functions_that_come_later(void **state)
     (void)state;
     board_connect(&boards[0], 1, 0, "first");
     for (size_t i = 0; i < EDGE_WORKERS; i++) relay_await(i, 0, "first", true);
-    expect_works(&boards[0], 2, "board-0", "first");
+    relay_expect_works(&boards[0], 2, "board-0", "first");
     board_send(&boards[0], "{\"type\":\"REGISTER\",\"name\":\"second\"}");
     for (size_t i = 0; i < EDGE_WORKERS; i++) relay_await(i, 0, "second", true);
-    expect_works(&boards[0], 2, "board-0", "second");
-    expect_works(&boards[0], 0, "board-0", "first");
+    relay_expect_works(&boards[0], 2, "board-0", "second");
+    relay_expect_works(&boards[0], 0, "board-0", "first");
     board_hang_up(&boards[0]);
     for (size_t i = 0; i < EDGE_WORKERS; i++) relay_await(i, 0, "second", false);
 }
@@ -223,16 +201,16 @@ static void test_the_file_changes(void **state)
     edge_expect_log(relay_rig.e, "pico.name_refused", "\"function\":\"c\"");
     relay_await(0, 0, "b", true);
     take(table_of("board-0", "key-0", (struct strlist){ ba, 2 })); // the same in another order
-    expect_works(&boards[0], 0, "board-0", "b");
+    relay_expect_works(&boards[0], 0, "board-0", "b");
     take(table_of("lamp", "key-0", (struct strlist){ ab, 2 })); // another name is no reason to part
-    expect_works(&boards[0], 0, "lamp", "a");
+    relay_expect_works(&boards[0], 0, "lamp", "a");
     take(table_of("board-0", "key-0", (struct strlist){ ac, 2 }));
     edge_expect_log(relay_rig.e, "\"event\":\"pico.closed\"", "connects anew");
     assert_true(board_is_closed(&boards[0]));
     board_hang_up(&boards[0]);
     board_connect(&boards[0], 1, 0, "a b c");
     relay_await(0, 0, "c", true);
-    expect_works(&boards[0], 0, "board-0", "c");
+    relay_expect_works(&boards[0], 0, "board-0", "c");
     take(table_of("board-0", "another key", (struct strlist){ ac, 2 }));
     edge_expect_log(relay_rig.e, "\"event\":\"pico.closed\"", "the key was rotated");
     assert_true(board_is_closed(&boards[0]));
@@ -255,18 +233,18 @@ static void test_a_later_login_on_the_same_worker(void **state)
     for (int i = 0; i < 5; i++) call_begin(&waits[i], 0, "board-0", "hold", "{}"); // three at work at least
     for (int i = 0; i < 3; i++) assert_true(board_next_call(&boards[0], id, function));
     board_connect(&boards[1], 0, 0, "hold");
-    for (int i = 0; i < 5; i++) expect_answer(&waits[i], "502 ", "\"type\":\"pico.lost\"");
+    for (int i = 0; i < 5; i++) relay_expect_answer(&waits[i], "502 ", "\"type\":\"pico.lost\"");
     assert_true(board_is_closed(&boards[0]));
     board_answer(&boards[0], id, "\"too late\"");
     relay_await(0, 0, "hold", true);
-    expect_works(&boards[1], 0, "board-0", "hold");
+    relay_expect_works(&boards[1], 0, "board-0", "hold");
     board_hang_up(&boards[0]); // the old one's end says nothing about the new one
     usleep(100 * 1000);
-    expect_works(&boards[1], 1, "board-0", "hold");
+    relay_expect_works(&boards[1], 1, "board-0", "hold");
     call_begin(&c, 2, "board-0", "hold", "{}");
     assert_true(board_next_call(&boards[1], id, function));
     board_hang_up(&boards[1]);
-    expect_answer(&c, "502 ", "\"type\":\"pico.lost\"");
+    relay_expect_answer(&c, "502 ", "\"type\":\"pico.lost\"");
     relay_await(0, 0, "hold", false);
 }
 
@@ -282,7 +260,7 @@ static void test_logins_in_turn_on_all_workers(void **state)
     }
     for (size_t i = 0; i < EDGE_WORKERS; i++) {
         relay_await(i, 0, "hold", true);
-        expect_works(&boards[1], i, "board-0", "hold");
+        relay_expect_works(&boards[1], i, "board-0", "hold");
     }
     board_hang_up(&boards[1]);
     for (size_t i = 0; i < EDGE_WORKERS; i++) relay_await(i, 0, "hold", false);
@@ -319,7 +297,7 @@ static void answer_and_end(bool answer_first, enum bad bad, const char *status)
     for (int i = 0; bad == BROKEN && i < 3; i++) n += add_frame(bytes + n, 1, "nan");
     if (!answer_first) n += add_frame(bytes + n, 1, text);
     board_send_raw(&boards[0], bytes, n);
-    expect_answer(&c, status, answer_first ? "{\"result\":7}" : "\"type\":\"pico.lost\"");
+    relay_expect_answer(&c, status, answer_first ? "{\"result\":7}" : "\"type\":\"pico.lost\"");
     assert_true(board_is_closed(&boards[0]));
     board_hang_up(&boards[0]);
     relay_await(0, 0, "hold", false);
@@ -362,8 +340,8 @@ static void test_boards_that_leave_in_mid_call(void **state)
         assert_true(board_next_call(&boards[0], id, function));
         assert_true(board_next_call(&boards[0], id, function));
         leave(how);
-        expect_answer(&c, "502 ", "\"type\":\"pico.lost\"");
-        expect_answer(&any, "502 ", "\"type\":\"pico.lost\"");
+        relay_expect_answer(&c, "502 ", "\"type\":\"pico.lost\"");
+        relay_expect_answer(&any, "502 ", "\"type\":\"pico.lost\"");
         edge_expect_log(relay_rig.e, "\"event\":\"pico.closed\"", "uplink.closed");
         if (how < 3) board_hang_up(&boards[0]);
         relay_await(0, 0, "hold", false);
@@ -407,11 +385,11 @@ static void test_a_worker_drains(void **state)
     board_hang_up(&boards[1]);
     relay_await(0, 1, "who", false);
     board_answer(&boards[0], id, "1");
-    expect_answer(&c, "200 OK", "{\"result\":1}");
+    relay_expect_answer(&c, "200 OK", "{\"result\":1}");
     call_begin(&c, 0, "board-0", "who", "{}"); // one more, from a worker that goes on: not taken
-    expect_answer(&c, "503 ", "\"type\":\"pico.offline\"");
+    relay_expect_answer(&c, "503 ", "\"type\":\"pico.offline\"");
     board_answer(&boards[0], other, "2");
-    expect_answer(&second, "200 OK", "{\"result\":2}");
+    relay_expect_answer(&second, "200 OK", "{\"result\":2}");
     assert_true(board_is_closed(&boards[0]));
     board_hang_up(&boards[0]);
     edge_expect_log(relay_rig.e, "\"event\":\"pico.closed\"", "draining");
@@ -430,7 +408,7 @@ static void test_a_worker_that_says_nothing(void **state)
     await_end(1);
     call_begin(&c, 0, "board-0", "hold", "{}");
     for (int i = 0; i < 3 && !client_await(&c, "\r\n\r\n"); i++) continue;
-    expect_answer(&c, "504 ", "\"type\":\"pico.timeout\"");
+    relay_expect_answer(&c, "504 ", "\"type\":\"pico.timeout\"");
     board_hang_up(&boards[0]);
 }
 

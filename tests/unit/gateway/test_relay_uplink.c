@@ -21,29 +21,6 @@ enum { LARGE = 8000 };
 
 static struct board_peer boards[3];
 
-static void expect_answer(struct client *c, const char *status, const char *part)
-{
-    client_expect(c, "\r\n\r\n");
-    client_expect(c, part);
-    if (!strstr(c->in, status)) fail_msg("%s", c->in);
-    client_close(c);
-}
-
-// The board is called from this worker and answers.
-static void expect_works(struct board_peer *b, size_t worker, const char *device, const char *function)
-{
-    struct client c;
-    char id[64], called[64];
-    call_begin(&c, worker, device, function, "{}");
-    if (!board_next_call(b, id, called)) {
-        client_await(&c, "\r\n\r\n");
-        fail_msg("no call; the caller has %s", c.in);
-    }
-    assert_string_equal(called, function);
-    board_answer(b, id, "42");
-    expect_answer(&c, "200 OK", "{\"result\":42}");
-}
-
 static void on_worker(size_t i, void (*call)(struct worker *w))
 {
     struct edge e = { .worker = &relay_rig.e->worker[i] };
@@ -182,7 +159,7 @@ static void test_refused_upgrades(void **state)
     on_worker(0, drain_no_more);
     board_connect(&boards[0], 0, 0, "flash");
     relay_await(0, 0, "flash", true);
-    expect_works(&boards[0], 0, "board-0", "flash");
+    relay_expect_works(&boards[0], 0, "board-0", "flash");
     board_hang_up(&boards[0]);
     edge_expect_log(relay_rig.e, "\"path\":\"/uplink\"", "\"status\":101");
     relay_await(0, 0, "flash", false);
@@ -330,7 +307,7 @@ static void test_every_frame_is_one_record(void **state)
         if (i % 4 == 0) usleep(2000);
     }
     relay_await(0, 0, "flash", true);
-    expect_works(&boards[0], 0, "board-0", "flash");
+    relay_expect_works(&boards[0], 0, "board-0", "flash");
     board_hang_up(&boards[0]);
     relay_await(0, 0, "flash", false);
 }
@@ -351,7 +328,7 @@ static void test_a_board_that_never_reads(void **state)
     relay_await(0, 1, "other", true);
     for (int i = 0; i < 120 && !boards[0].ended; i++) ask_for_echo(&boards[0], i, LARGE);
     edge_expect_log(relay_rig.e, "\"event\":\"pico.closed\"", "uplink.output");
-    expect_works(&boards[1], 0, "board-1", "other");
+    relay_expect_works(&boards[1], 0, "board-1", "other");
     board_hang_up(&boards[1]);
     await(0, look_for_links, &nobody_is_connected, "the connection of who does not read has ended");
     board_hang_up(&boards[0]);
@@ -392,14 +369,14 @@ static void attack(const struct attack *a, struct board_peer *good)
         board_send_raw(&boards[0], a->bytes, a->n);
         drain_socket(&boards[0]);
     }
-    expect_works(good, 0, "board-1", "good");
+    relay_expect_works(good, 0, "board-1", "good");
     if (*a->reason) {
         edge_expect_log(relay_rig.e, "\"event\":\"pico.closed\"", a->reason);
         if (!boards[0].ended) assert_true(board_is_closed(&boards[0]));
     } else {
-        expect_works(&boards[0], 0, name, "flash");
+        relay_expect_works(&boards[0], 0, name, "flash");
     }
-    expect_works(good, 0, "board-1", "good");
+    relay_expect_works(good, 0, "board-1", "good");
     board_hang_up(&boards[0]);
     relay_await(0, device, "flash", false);
     edge_test_begin((void **)&relay_rig.e);
@@ -484,9 +461,9 @@ static void test_a_board_that_drips(void **state)
     size_t n = frame_of(frame, 1, text, strlen(text));
     for (size_t i = 0; i < n; i++) {
         board_send_raw(&boards[0], frame + i, 1);
-        if (i % 16 == 0) expect_works(&boards[1], 0, "board-1", "good");
+        if (i % 16 == 0) relay_expect_works(&boards[1], 0, "board-1", "good");
     }
-    expect_answer(&c, "200 OK", "{\"result\":\"drip\"}");
+    relay_expect_answer(&c, "200 OK", "{\"result\":\"drip\"}");
     board_hang_up(&boards[0]);
     board_hang_up(&boards[1]);
     relay_await(0, 0, "flash", false);
@@ -520,7 +497,7 @@ static void test_others_have_their_turn(void **state)
     board_connect(&boards[1], 0, 1, "good");
     relay_await(0, 1, "good", true);
     assert_int_equal(pthread_create(&noise, NULL, be_noisy, &boards[0]), 0);
-    for (int i = 0; i < 50; i++) expect_works(&boards[1], 0, "board-1", "good");
+    for (int i = 0; i < 50; i++) relay_expect_works(&boards[1], 0, "board-1", "good");
     assert_int_equal(edge_log_lines(relay_rig.e, "\"event\":\"pico.closed\""), 0); // it is noisy still
     shutdown(boards[0].fd, SHUT_RDWR);
     pthread_join(noise, NULL);
